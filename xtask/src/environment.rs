@@ -1,0 +1,181 @@
+//! Installs what the tests need and the machine lacks, from the public registries only.
+//!
+//! Nothing is skipped: what cannot be installed ends the run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::command::{cargo, output, probe, program, root, run, target};
+
+const NEXTEST: &str = "0.9.143";
+const DENY: &str = "0.20.2";
+
+/// How much of the environment a run uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The test runner alone.
+    Runner,
+    /// Also tool servers, clients, a browser and the licence check.
+    EndToEnd,
+}
+
+/// Makes sure that everything is there; does nothing on a machine that has it all.
+pub(crate) fn install(need: Need) -> Result<()> {
+    cargo_tool("nextest", NEXTEST)?;
+    match need {
+        Need::Runner => Ok(()),
+        Need::EndToEnd => {
+            cargo_tool("deny", DENY)?;
+            debian_packages()?;
+            node_packages()?;
+            python_packages()
+        }
+    }
+}
+
+/// Any release of the same minor line will do; else the pinned one is built into the target folder.
+fn cargo_tool(name: &str, version: &str) -> Result<()> {
+    let line = version.rsplit_once('.').map_or(version, |(line, _)| line);
+    let found = probe(cargo().args([name, "--version"])).unwrap_or_default();
+    let found = found.split_whitespace().nth(1).unwrap_or_default();
+    if found.starts_with(line) {
+        return Ok(());
+    }
+    run(cargo()
+        .args(["install", "--locked", "--root"])
+        .arg(target().join("tools"))
+        .arg(format!("cargo-{name}@{version}")))
+}
+
+/// A program and the Debian packages that bring it.
+struct Program {
+    present: fn() -> bool,
+    packages: &'static [&'static str],
+}
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        present: || Path::new("/usr/bin/chromium").exists(),
+        packages: &["chromium", "fonts-dejavu-core"],
+    },
+    Program {
+        present: || runs("node", "--version") && runs("npm", "--version"),
+        packages: &["nodejs", "npm"],
+    },
+    Program {
+        present: || probe(python().args(["-c", "import venv, ensurepip"])).is_some(),
+        packages: &["python3", "python3-venv"],
+    },
+];
+
+fn debian_packages() -> Result<()> {
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|program| !(program.present)())
+        .flat_map(|program| program.packages.iter().copied())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !runs("apt-get", "--version") {
+        bail!(
+            "the end-to-end tests need {}\n\
+             hint: install them with the package manager of this machine; \
+             `cargo xtask test --quick` runs without them",
+            missing.join(", ")
+        );
+    }
+    run(as_root("apt-get")?.args(["update", "-q"]))?;
+    run(as_root("apt-get")?
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-q", "-y", "--no-install-recommends"])
+        .args(missing))
+}
+
+/// Tool servers, SDK clients, the browser driver and the Node.js that runs them, as the lock file says.
+fn node_packages() -> Result<()> {
+    let folder = root().join("tests/node");
+    refuse_download_addresses(&folder.join("package-lock.json"))?;
+    let marker = target().join("tools/node-packages.json");
+    let wanted = read(&folder.join("package-lock.json"))?;
+    let installed = std::fs::read_to_string(&marker).unwrap_or_default();
+    if wanted == installed && folder.join("node_modules/.bin/node").exists() {
+        return Ok(());
+    }
+    run(program("npm")
+        .current_dir(&folder)
+        .args(["ci", "--no-audit", "--no-fund"]))?;
+    if !folder.join("node_modules/.bin/node").exists() {
+        bail!(
+            "the npm registry has no Node.js for this machine: tests/node/package.json knows x64 and arm64 Linux"
+        );
+    }
+    write(&marker, &wanted)
+}
+
+/// A lock file written behind a mirror names the mirror, and fails everywhere else.
+fn refuse_download_addresses(lock: &Path) -> Result<()> {
+    if read(lock)?.contains("\"resolved\"") {
+        bail!(
+            "{} names download addresses\n\
+             hint: run `npm install` in its folder; the .npmrc there leaves them out",
+            lock.display()
+        );
+    }
+    Ok(())
+}
+
+fn python_packages() -> Result<()> {
+    let requirements = root().join("tests/python/requirements.txt");
+    let folder = target().join("tools/python");
+    let marker = folder.join("requirements.txt");
+    let wanted = read(&requirements)?;
+    if std::fs::read_to_string(&marker).unwrap_or_default() == wanted {
+        return Ok(());
+    }
+    run(python().args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(program(folder.join("bin/python"))
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "-r",
+        ])
+        .arg(&requirements))?;
+    write(&marker, &wanted)
+}
+
+fn python() -> Command {
+    program("python3")
+}
+
+fn runs(name: &str, argument: &str) -> bool {
+    probe(program(name).arg(argument)).is_some()
+}
+
+fn as_root(name: &str) -> Result<Command> {
+    if output(program("id").arg("-u"))?.trim() == "0" {
+        return Ok(program(name));
+    }
+    let mut sudo = program("sudo");
+    sudo.args(["--non-interactive", "--preserve-env=DEBIAN_FRONTEND"])
+        .arg(name);
+    Ok(sudo)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn write(path: &PathBuf, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,57 @@
+//! The commands of this repository, run as `cargo xtask COMMAND`.
+//!
+//! - `test`: everything a change has to pass; installs what the tests need.
+//! - `generate`: writes the generated files, or with `--check` says which are stale.
+//! - `bench`: measures a tool call direct, through a bare relay and through Holdpoint.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod bench;
+mod command;
+mod environment;
+mod generate;
+#[cfg(test)]
+mod layering;
+mod registry;
+mod snapshots;
+mod test;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--quick]        format, lints, generated files, licences, every test; --quick leaves out
+                        the licence check and the end-to-end tests
+  install               only what the tests need: packages, tool servers, clients
+  generate [--check]    write the generated files, or fail if one is stale
+  bench [ARGUMENTS]     measure; `cargo xtask bench --help` lists the arguments
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["test"] => test::run(test::Scope::Everything),
+        ["test", "--quick"] => test::run(test::Scope::Quick),
+        ["install"] => environment::install(environment::Need::EndToEnd),
+        ["generate"] => generate::write(),
+        ["generate", "--check"] => generate::check(),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown command\n\n{USAGE}"),
+    }
+}
