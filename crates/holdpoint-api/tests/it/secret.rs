@@ -1,0 +1,67 @@
+//! Keys and tokens: format, checksum, and that they do not show.
+
+use holdpoint_api::{ApiKey, ApprovalToken, SecretFormatError, SecretHash};
+use proptest::prelude::*;
+
+#[test]
+fn key_vectors() {
+    let zero = ApiKey::generate(&[0; 32]);
+    assert_eq!(zero.expose(), format!("sg_{}4Y1YZ4", "0".repeat(43)));
+    let ones = ApiKey::generate(&[255; 32]);
+    assert_eq!(
+        ones.expose(),
+        "sg_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1313yZJ"
+    );
+    assert_eq!(ones.expose().len(), 52);
+}
+
+#[test]
+fn mistyped_keys_are_told_apart_from_foreign_ones() {
+    let key = ApiKey::generate(&[7; 32]);
+    assert_eq!(ApiKey::parse(key.expose()).unwrap(), key);
+    assert_eq!(ApiKey::parse("sk_1"), Err(SecretFormatError::Prefix("sg_")));
+    assert_eq!(
+        ApiKey::parse("sg_your_agent_key"),
+        Err(SecretFormatError::Shape)
+    );
+    let cut = key.expose().get(..51).unwrap();
+    assert_eq!(ApiKey::parse(cut), Err(SecretFormatError::Shape));
+    let mistyped = key
+        .expose()
+        .replacen(key.expose().chars().nth(5).unwrap(), "!", 1)
+        .replace('!', "Q");
+    assert_eq!(ApiKey::parse(&mistyped), Err(SecretFormatError::Checksum));
+    assert!(ApiKey::foreign("sg_your_agent_key").is_ok());
+    for no in ["", "a b", "a\nb", "ä"] {
+        assert!(ApiKey::foreign(no).is_err(), "{no:?}");
+    }
+}
+
+#[test]
+fn secrets_do_not_show() {
+    let key = ApiKey::generate(&[7; 32]);
+    let token = ApprovalToken::generate(&[9; 32]);
+    assert_eq!(format!("{key:?}"), format!("ApiKey(…{})", key.hint()));
+    assert_eq!(
+        format!("{token:?} {:?}", token.hash()),
+        "ApprovalToken(…) SecretHash(…)"
+    );
+    let error = ApiKey::parse("sg_hunter2").unwrap_err();
+    assert!(!error.to_string().contains("hunter2"));
+}
+
+proptest! {
+    #[test]
+    fn every_key_is_read_back_and_every_typo_noticed(random in any::<[u8; 32]>(), at in 3_usize..52, to in "[0-9A-Za-z]") {
+        let key = ApiKey::generate(&random);
+        prop_assert_eq!(ApiKey::parse(key.expose()).unwrap().hash(), SecretHash::of(key.expose()));
+        let mut typo = key.expose().to_owned();
+        typo.replace_range(at..=at, &to);
+        prop_assert_eq!(ApiKey::parse(&typo).is_ok(), typo == key.expose());
+    }
+
+    #[test]
+    fn different_bits_are_different_keys(one in any::<[u8; 32]>(), two in any::<[u8; 32]>()) {
+        prop_assert_eq!(one == two, ApiKey::generate(&one) == ApiKey::generate(&two));
+    }
+}
