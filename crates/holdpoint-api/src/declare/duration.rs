@@ -21,7 +21,7 @@ pub enum DurationError {
     OutOfRange(String),
 }
 
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 const SHORTEST: Duration = Duration::from_millis(1);
 
 impl HumaneDuration {

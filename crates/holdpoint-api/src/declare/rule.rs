@@ -120,7 +120,7 @@ impl Serialize for RuleDeclaration {
         map.serialize_entry("parameter", &self.parameter)?;
         match &self.test {
             RuleTest::UpperLimit { value } | RuleTest::LowerLimit { value } => {
-                map.serialize_entry("value", value)?
+                map.serialize_entry("value", value)?;
             }
             RuleTest::Between { min, max } => {
                 map.serialize_entry("min", min)?;
@@ -192,7 +192,7 @@ impl Draft {
                 Field::Pattern => once(&mut draft.pattern, "pattern", map.next_value()?)?,
                 Field::Action => once(&mut draft.action, "action", map.next_value()?)?,
                 Field::OnMismatch => {
-                    once(&mut draft.on_mismatch, "on_mismatch", map.next_value()?)?
+                    once(&mut draft.on_mismatch, "on_mismatch", map.next_value()?)?;
                 }
             }
         }

@@ -141,7 +141,7 @@ fn validation_answers_are_read_strictly() {
         );
     }
     for no in [
-        r#"{}"#,
+        "{}",
         r#"{"valid":"true"}"#,
         r#"{"valid":1}"#,
         r#"{"valid":true,"valid":true}"#,
