@@ -1,0 +1,103 @@
+use crate::{
+    AmbiguousJson, CallDigest, DefinitionDigest, Principal, ServerName, TaskId, ToolName, check_unambiguous,
+    digest::{CallParts, call_digest},
+};
+use serde_json::{Map, Value};
+use std::{fmt, sync::Arc};
+
+/// Tool arguments that have one reading, with the bytes they came in.
+#[derive(Clone, PartialEq)]
+pub struct Arguments(Option<Given>);
+
+#[derive(Clone, PartialEq)]
+struct Given {
+    raw: Arc<str>,
+    map: Arc<Map<String, Value>>,
+}
+
+/// Why arguments cannot be put before a reviewer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// Two readers could read them differently.
+    #[error("the arguments have no single reading: {0}")]
+    Ambiguous(#[from] AmbiguousJson),
+    /// MCP: `arguments` is an object.
+    #[error("the arguments are not a JSON object")]
+    NotAnObject,
+}
+
+impl Arguments {
+    /// A call without arguments. Not the same as `{}`: what runs is what was sent.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self(None)
+    }
+
+    /// Reads the raw JSON text of an object and keeps it for the run.
+    ///
+    /// # Errors
+    /// Says which key or place is ambiguous.
+    pub fn parse(raw: impl Into<Arc<str>>) -> Result<Self, ArgumentError> {
+        let raw = raw.into();
+        let Value::Object(map) = check_unambiguous(&raw)? else {
+            return Err(ArgumentError::NotAnObject);
+        };
+        Ok(Self(Some(Given { raw, map: Arc::new(map) })))
+    }
+
+    /// The bytes as they were sent; `None` where there were none.
+    #[must_use]
+    pub fn raw(&self) -> Option<&Arc<str>> {
+        self.0.as_ref().map(|given| &given.raw)
+    }
+
+    /// The arguments by name; `None` where there were none.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map<String, Value>> {
+        self.0.as_ref().map(|given| &*given.map)
+    }
+}
+
+impl fmt::Debug for Arguments {
+    /// How many, never what: arguments may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_map() {
+            None => f.write_str("Arguments(absent)"),
+            Some(map) => write!(f, "Arguments({} keys)", map.len()),
+        }
+    }
+}
+
+/// One call to one tool, exactly as it will run.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    /// Who calls.
+    pub principal: Principal,
+    /// Whose tool it is.
+    pub server: ServerName,
+    /// Which tool.
+    pub tool: ToolName,
+    /// With what.
+    pub arguments: Arguments,
+    /// Every further parameter that could change the effect (for MCP: all members of `params` but `name`, `arguments`
+    /// and `_meta`).
+    pub extra: Map<String, Value>,
+    /// The tool's definition as its server states it now; `None` where tools have no definitions.
+    pub definition: Option<DefinitionDigest>,
+    /// The job that this call belongs to.
+    pub task: TaskId,
+}
+
+impl ToolCall {
+    /// What an approval of this call is about.
+    #[must_use]
+    pub fn digest(&self) -> CallDigest {
+        call_digest(&CallParts {
+            principal: self.principal.as_str(),
+            server: self.server.as_str(),
+            tool: self.tool.as_str(),
+            arguments: self.arguments.as_map(),
+            extra: &self.extra,
+        })
+    }
+}

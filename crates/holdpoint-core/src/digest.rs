@@ -1,0 +1,132 @@
+//! The digest of a call: what an approval is about.
+//!
+//! Length-prefixed, keys sorted, domain-separated and versioned. It hashes the *text* of numbers, not their value as
+//! doubles: 9007199254740992 and …993 are different calls, and so are 1 and 1.0. Vectors: `tests/vectors/digest.json`.
+//! Changing anything here needs a new version prefix.
+
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+const CALL_DOMAIN: &str = "holdpoint/call/v1";
+const DEFINITION_DOMAIN: &str = "holdpoint/definition/v1";
+
+macro_rules! digests {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Takes a digest as it was stored.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes of SHA-256.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            /// 64 lower-case hexadecimal digits.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str("…")
+            }
+        }
+    )+};
+}
+
+digests! {
+    /// Covers principal, server, tool, arguments and every further parameter that could change the effect.
+    CallDigest,
+    /// Covers one tool definition as its server sent it.
+    DefinitionDigest,
+}
+
+/// What a [`CallDigest`] is made of.
+pub(crate) struct CallParts<'a> {
+    pub(crate) principal: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) tool: &'a str,
+    /// `None`: the call has no arguments at all, which is not the same as `{}`.
+    pub(crate) arguments: Option<&'a Map<String, Value>>,
+    pub(crate) extra: &'a Map<String, Value>,
+}
+
+pub(crate) fn call_digest(parts: &CallParts<'_>) -> CallDigest {
+    let mut hash = Sha256::new();
+    for text in [CALL_DOMAIN, parts.principal, parts.server, parts.tool] {
+        text_into(text, &mut hash);
+    }
+    match parts.arguments {
+        None => hash.update(b"-"),
+        Some(map) => map_into(map, &mut hash),
+    }
+    map_into(parts.extra, &mut hash);
+    CallDigest(hash.finalize().into())
+}
+
+/// The digest of a tool definition (MCP `Tool`), whatever the order of its keys.
+#[must_use]
+pub fn definition_digest(definition: &Value) -> DefinitionDigest {
+    let mut hash = Sha256::new();
+    text_into(DEFINITION_DOMAIN, &mut hash);
+    value_into(definition, &mut hash);
+    DefinitionDigest(hash.finalize().into())
+}
+
+fn value_into(value: &Value, hash: &mut Sha256) {
+    match value {
+        Value::Null => hash.update(b"n"),
+        Value::Bool(false) => hash.update(b"f"),
+        Value::Bool(true) => hash.update(b"t"),
+        Value::Number(number) => {
+            hash.update(b"#");
+            text_into(number.as_str(), hash);
+        }
+        Value::String(text) => {
+            hash.update(b"\"");
+            text_into(text, hash);
+        }
+        Value::Array(items) => {
+            hash.update(b"[");
+            length_into(items.len(), hash);
+            for item in items {
+                value_into(item, hash);
+            }
+        }
+        Value::Object(map) => map_into(map, hash),
+    }
+}
+
+/// Sorts here on purpose: `serde_json/preserve_order` is one unified Cargo feature away from changing map order.
+fn map_into(map: &Map<String, Value>, hash: &mut Sha256) {
+    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    hash.update(b"{");
+    length_into(entries.len(), hash);
+    for (key, value) in entries {
+        text_into(key, hash);
+        value_into(value, hash);
+    }
+}
+
+fn text_into(text: &str, hash: &mut Sha256) {
+    length_into(text.len(), hash);
+    hash.update(text.as_bytes());
+}
+
+fn length_into(length: usize, hash: &mut Sha256) {
+    hash.update((length as u64).to_be_bytes());
+}

@@ -1,0 +1,147 @@
+use crate::{
+    Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Owner,
+    PermittedCall, Plan, PlanError, Policy, Receipt, Rejection, StoredResult, ToolCall, flight::Flights,
+    hold,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// What a gate is made of. Whoever fills this in decides whom the gate trusts.
+#[derive(Debug)]
+pub struct GateParts {
+    /// What is to be done with each call.
+    pub policy: Arc<dyn Policy>,
+    /// Gate.
+    pub approver: Arc<dyn Approver>,
+    /// The durable record of holds.
+    pub journal: Arc<dyn Journal>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// This run of this process.
+    pub owner: Owner,
+    /// The bounds.
+    pub limits: HoldLimits,
+}
+
+/// The bounds of waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldLimits {
+    /// How long one call waits where neither its entry nor its adapter says otherwise.
+    pub patience: Duration,
+    /// How many calls of this process may wait at once.
+    pub held_max: usize,
+    /// Results larger than this are not kept for a caller that left.
+    pub result_bytes_max: usize,
+}
+
+/// On what terms somebody calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// How long the caller can wait, unless the call's entry says otherwise.
+    pub patience: Duration,
+    /// Whether the caller is still there.
+    pub interest: Interest,
+    /// Reads the tool's definition again before a held call runs; `None` where tools have none.
+    pub definitions: Option<Arc<dyn Definitions>>,
+}
+
+impl Caller {
+    /// A caller that stays, of tools without definitions.
+    #[must_use]
+    pub fn staying(patience: Duration) -> Self {
+        Self { patience, interest: Interest::always(), definitions: None }
+    }
+}
+
+/// What [`Gate::admit`] lets through.
+#[derive(Debug)]
+#[must_use]
+#[expect(clippy::large_enum_variant, reason = "made once per call and taken apart at once")]
+pub enum Admission {
+    /// Run it, once.
+    Run(PermittedCall),
+    /// It ran already, for this same approval, and its result was never delivered.
+    Replay(StoredResult, Delivery),
+}
+
+/// The kernel.
+#[derive(Debug)]
+pub struct Gate {
+    pub(crate) parts: GateParts,
+    pub(crate) flights: Flights,
+    held: AtomicUsize,
+}
+
+impl Gate {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: GateParts) -> Self {
+        Self { parts, flights: Flights::default(), held: AtomicUsize::new(0) }
+    }
+
+    /// How many calls of this process wait for a person.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Decides whether `call` may run, for a caller that stays. Anything but a clear yes is a refusal.
+    ///
+    /// # Errors
+    /// Says why the call must not run.
+    pub async fn admit(&self, call: ToolCall) -> Result<Admission, Rejection> {
+        self.admit_for(call, Caller::staying(self.parts.limits.patience)).await
+    }
+
+    /// Decides whether `call` may run, on the terms of its `caller`. The future may be dropped at any time: at
+    /// worst an approval is lost, and nothing runs.
+    ///
+    /// # Errors
+    /// Says why the call must not run.
+    pub async fn admit_for(&self, call: ToolCall, caller: Caller) -> Result<Admission, Rejection> {
+        match self.parts.policy.plan(&call).map_err(unfit)? {
+            Plan::Deny(entry) => Err(Rejection::DeniedByConfig { entry, problem: None }),
+            Plan::Pass(entry) => {
+                Ok(Admission::Run(self.permit(call, None, Grounds::Passed(entry), Completion::unrecorded())))
+            }
+            Plan::Gate(ask) => hold::GatedCall::new(self, call, *ask, caller).decide().await,
+        }
+    }
+
+    /// The only place where a permit is made.
+    pub(crate) fn permit(
+        &self,
+        call: ToolCall,
+        digest: Option<CallDigest>,
+        grounds: Grounds,
+        completion: Completion,
+    ) -> PermittedCall {
+        let at = self.parts.clock.now();
+        let receipt = Receipt { digest, grounds, policy: self.parts.policy.revision(), at };
+        PermittedCall::new(call, receipt, completion)
+    }
+
+    /// A place among those that wait; `None`: all are taken.
+    pub(crate) fn slot(&self) -> Option<Slot<'_>> {
+        let slot = Slot(&self.held);
+        let waiting = self.held.fetch_add(1, Ordering::AcqRel);
+        (waiting < self.parts.limits.held_max).then_some(slot)
+    }
+}
+
+pub(crate) struct Slot<'a>(&'a AtomicUsize);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+pub(crate) fn unfit(error: PlanError) -> Rejection {
+    Rejection::DeniedByConfig { entry: error.entry, problem: Some(error.problem) }
+}
