@@ -1,0 +1,38 @@
+// The TypeScript SDK, second generation: both eras, chosen by `era`. See drive.mjs for the commands.
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { drive, emit, requestOptions } from './drive.mjs';
+
+await drive(async (target) => {
+  const era = target.era ?? 'legacy';
+  const client = new Client(
+    { name: 'holdpoint-e2e-v2', version: '1' },
+    {
+      capabilities: { elicitation: { form: {}, url: {} } },
+      versionNegotiation: { mode: era === 'legacy' || era === 'auto' ? era : { pin: era } },
+    },
+  );
+  client.setRequestHandler('elicitation/create', async (request) => {
+    emit({ event: 'elicitation', params: request.params });
+    return { action: 'accept' };
+  });
+  const transport = target.stdio
+    ? new StdioClientTransport({
+        command: target.stdio[0],
+        args: target.stdio.slice(1),
+        env: { ...process.env, ...target.env },
+        cwd: target.cwd,
+        stderr: 'inherit',
+      })
+    : new StreamableHTTPClientTransport(new URL(target.http), { requestInit: { headers: target.headers ?? {} } });
+  await client.connect(transport);
+  return {
+    connected: { server: client.getServerVersion() ?? null, protocol: client.getNegotiatedProtocolVersion() ?? null },
+    list: () => client.listTools(),
+    call: (command, call) =>
+      client.callTool({ name: command.tool, arguments: command.arguments }, requestOptions(command, call)),
+    close: () => client.close(),
+    kind: (error) =>
+      /timeout/i.test(String(error.code)) ? 'timeout' : typeof error.code === 'number' ? 'protocol' : 'transport',
+  };
+});
