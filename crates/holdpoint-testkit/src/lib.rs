@@ -1,0 +1,27 @@
+//! What tests put in the place of the world: Gate, the journal, the time, the tools' definitions.
+//!
+//! A dev-dependency only. Nothing here decides anything for a real call.
+//!
+//! - [`MemoryJournal`] keeps the journal's contract to the letter and fails where it is told to.
+//! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
+//! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
+//! - [`FixedDefinitions`] says of every tool what it was told to say.
+
+mod approver;
+mod clock;
+mod definitions;
+mod journal;
+
+pub use approver::{RedeemScript, ScriptedApprover, SubmitScript, Submitted, Verdict};
+pub use clock::ManualClock;
+pub use definitions::FixedDefinitions;
+pub use journal::{Fault, MemoryJournal, Operation};
+
+/// The cause of every failure that a test asked for.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("scripted fault")]
+pub struct ScriptedFault;
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
