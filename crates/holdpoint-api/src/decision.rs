@@ -36,6 +36,12 @@ pub struct DecisionAnswer {
     /// Ours: the revision the decision was made on, or the one that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_id: Option<String>,
+    /// Ours: where a person can look at the thread, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_url: Option<String>,
+    /// Ours: the thread's own state, which tells an expired thread from one that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_state: Option<ThreadState>,
 }
 
 /// A word of the wire as an enum, with the unknown word kept. Reading never fails on an unknown word, so that what to
@@ -89,6 +95,22 @@ wire_status! {
         Approved = "approved",
         /// Refused, or expired without a decision.
         Rejected = "rejected",
+    }
+}
+
+wire_status! {
+    /// The state of a thread, finer than [`DecisionStatus`]. It explains; only the status may run a tool.
+    pub enum ThreadState {
+        /// Waits for a reviewer.
+        NeedsReview = "needs_review",
+        /// Waits, on top of the list.
+        Escalated = "escalated",
+        /// A reviewer approved.
+        Approved = "approved",
+        /// A reviewer or a rule refused.
+        Rejected = "rejected",
+        /// Nobody decided in time.
+        Expired = "expired",
     }
 }
 

@@ -28,7 +28,7 @@ mod task_id;
 mod validate;
 mod webhook;
 
-pub use crate::decision::{DecisionAnswer, DecisionStatus};
+pub use crate::decision::{DecisionAnswer, DecisionStatus, ThreadState};
 pub use crate::digest::{body_digest, payload_digest};
 pub use crate::event::{EventBody, EventTarget, Revision, RevisionPayload};
 pub use crate::fields::{BodyError, ExtraField};

@@ -159,6 +159,9 @@ pub struct RequestAnswer {
     /// Ours: the revision that waits for a decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision_id: Option<String>,
+    /// Ours: where a person can look at the thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_url: Option<String>,
 }
 
 crate::decision::wire_status! {
