@@ -1,0 +1,76 @@
+//! Our Gate's decisions against a bare server that only inserts.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::ours::{Action, Setup};
+use super::proxies::{LEVELS, load, window_ms};
+use super::{Plan, folder, role};
+use crate::load::Sample;
+use crate::load::http::{Order, Question};
+use crate::process::Server;
+
+/// By level, one pair per round: the bare insert, and ours if it was measured.
+pub(crate) type Measured = BTreeMap<u64, Vec<(Sample, Option<Sample>)>>;
+
+/// Takes every sample.
+pub(crate) fn measure(plan: &Plan) -> Result<Measured> {
+    let data = folder()?;
+    let path = data.path().display().to_string();
+    let bare = Server::start(&mut role(&["bare-gate", &path])?)?;
+    let ours = plan.ours.as_deref().map(Ours::start).transpose()?;
+    let mut measured = Measured::new();
+    for round in 1..=plan.rounds {
+        for level in LEVELS {
+            let floor = sample(plan, bare.url()?, level, bare.pid(), None)?;
+            let held = ours
+                .as_ref()
+                .map(|ours| sample(plan, &ours.url, level, ours.server.pid(), Some(ours.key.clone())))
+                .transpose()?;
+            eprintln!(
+                "round {round}, {level:>3} in flight, bare insert {:>8.0} decisions/s",
+                floor.calls_per_s
+            );
+            measured.entry(level).or_default().push((floor, held));
+        }
+    }
+    Ok(measured)
+}
+
+fn sample(plan: &Plan, url: &str, in_flight: u64, pid: u32, key: Option<String>) -> Result<Sample> {
+    let order = Order {
+        url: url.to_owned(),
+        question: Question::Decision,
+        in_flight,
+        window_ms: window_ms(plan),
+        key,
+        pid: Some(pid),
+    };
+    load("load-http", &serde_json::to_string(&order)?, plan)
+}
+
+struct Ours {
+    server: Server,
+    url: String,
+    key: String,
+    _setup: Setup,
+}
+
+impl Ours {
+    fn start(program: &std::path::Path) -> Result<Self> {
+        let unused = json!({ "url": "http://127.0.0.1:9/mcp" });
+        let setup = Setup::new(program, &unused, Action::Gate, None, true)?;
+        let server = setup.serve()?;
+        let url = server
+            .ready()
+            .get("gate_url")
+            .and_then(Value::as_str)
+            .context("a ready line without `gate_url`")?
+            .to_owned();
+        let created = setup.ask(&["agents", "create", "bench", "--json"])?;
+        let key = created.get("key").and_then(Value::as_str).context("no key")?.to_owned();
+        Ok(Self { server, url, key, _setup: setup })
+    }
+}
