@@ -7,12 +7,13 @@ use std::{fmt, sync::Arc};
 
 /// Tool arguments that have one reading, with the bytes they came in.
 #[derive(Clone, PartialEq)]
-pub struct Arguments(Option<Given>);
+pub struct Arguments(Given);
 
 #[derive(Clone, PartialEq)]
-struct Given {
-    raw: Arc<str>,
-    map: Arc<Map<String, Value>>,
+enum Given {
+    Nothing,
+    Unread(Arc<str>),
+    Read { raw: Arc<str>, map: Arc<Map<String, Value>> },
 }
 
 /// Why arguments cannot be put before a reviewer.
@@ -30,7 +31,20 @@ impl Arguments {
     /// A call without arguments. Not the same as `{}`: what runs is what was sent.
     #[must_use]
     pub fn absent() -> Self {
-        Self(None)
+        Self(Given::Nothing)
+    }
+
+    /// Arguments that nobody looks at, for a call of a tool that is known to pass: reading them costs more than the
+    /// rest of such a call. [`crate::Gate`] refuses to ask about them.
+    #[must_use]
+    pub fn unread(raw: impl Into<Arc<str>>) -> Self {
+        Self(Given::Unread(raw.into()))
+    }
+
+    /// Whether they came through [`Self::unread`], so that nothing is known of them.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        matches!(self.0, Given::Unread(_))
     }
 
     /// Reads the raw JSON text of an object and keeps it for the run.
@@ -42,28 +56,35 @@ impl Arguments {
         let Value::Object(map) = check_unambiguous(&raw)? else {
             return Err(ArgumentError::NotAnObject);
         };
-        Ok(Self(Some(Given { raw, map: Arc::new(map) })))
+        Ok(Self(Given::Read { raw, map: Arc::new(map) }))
     }
 
     /// The bytes as they were sent; `None` where there were none.
     #[must_use]
     pub fn raw(&self) -> Option<&Arc<str>> {
-        self.0.as_ref().map(|given| &given.raw)
+        match &self.0 {
+            Given::Nothing => None,
+            Given::Unread(raw) | Given::Read { raw, .. } => Some(raw),
+        }
     }
 
-    /// The arguments by name; `None` where there were none.
+    /// The arguments by name; `None` where there were none or nobody read them.
     #[must_use]
     pub fn as_map(&self) -> Option<&Map<String, Value>> {
-        self.0.as_ref().map(|given| &*given.map)
+        match &self.0 {
+            Given::Nothing | Given::Unread(_) => None,
+            Given::Read { map, .. } => Some(map),
+        }
     }
 }
 
 impl fmt::Debug for Arguments {
     /// How many, never what: arguments may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.as_map() {
-            None => f.write_str("Arguments(absent)"),
-            Some(map) => write!(f, "Arguments({} keys)", map.len()),
+        match &self.0 {
+            Given::Nothing => f.write_str("Arguments(absent)"),
+            Given::Unread(_) => f.write_str("Arguments(unread)"),
+            Given::Read { map, .. } => write!(f, "Arguments({} keys)", map.len()),
         }
     }
 }

@@ -1,7 +1,7 @@
 use crate::{
-    Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Owner,
-    PermittedCall, Plan, PlanError, Policy, Receipt, Rejection, StoredResult, ToolCall, flight::Flights,
-    hold,
+    Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Onlooker,
+    Owner, PermittedCall, Plan, PlanError, Policy, Receipt, Rejection, StoredResult, ToolCall,
+    flight::Flights, hold,
 };
 use std::{
     sync::{
@@ -48,13 +48,15 @@ pub struct Caller {
     pub interest: Interest,
     /// Reads the tool's definition again before a held call runs; `None` where tools have none.
     pub definitions: Option<Arc<dyn Definitions>>,
+    /// Hears what the call waits for; `None` where nobody listens.
+    pub onlooker: Option<Arc<dyn Onlooker>>,
 }
 
 impl Caller {
     /// A caller that stays, of tools without definitions.
     #[must_use]
     pub fn staying(patience: Duration) -> Self {
-        Self { patience, interest: Interest::always(), definitions: None }
+        Self { patience, interest: Interest::always(), definitions: None, onlooker: None }
     }
 }
 
@@ -108,6 +110,11 @@ impl Gate {
             Plan::Deny(entry) => Err(Rejection::DeniedByConfig { entry, problem: None }),
             Plan::Pass(entry) => {
                 Ok(Admission::Run(self.permit(call, None, Grounds::Passed(entry), Completion::unrecorded())))
+            }
+            // The digest would not cover them, and nobody could see what is approved.
+            Plan::Gate(ask) if call.arguments.is_unread() => {
+                let problem = "its arguments were not read; send it again".to_owned();
+                Err(Rejection::DeniedByConfig { entry: ask.entry, problem: Some(problem) })
             }
             Plan::Gate(ask) => hold::GatedCall::new(self, call, *ask, caller).decide().await,
         }

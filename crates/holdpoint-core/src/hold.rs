@@ -108,10 +108,15 @@ impl<'a> GatedCall<'a> {
 
     async fn turn(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
         match held.state {
-            HoldState::Pending | HoldState::Approved => match self.gate.flights.enter(held.id) {
-                Seat::Driver(flight) => self.drive(held, flight).await,
-                Seat::Passenger(landing) => self.ride(&held, landing).await,
-            },
+            HoldState::Pending | HoldState::Approved => {
+                if let Some(onlooker) = &self.caller.onlooker {
+                    onlooker.waits_for(&held.hold);
+                }
+                match self.gate.flights.enter(held.id) {
+                    Seat::Driver(flight) => self.drive(held, flight).await,
+                    Seat::Passenger(landing) => self.ride(&held, landing).await,
+                }
+            }
             HoldState::Dispatched => match self.gate.flights.passenger(held.id) {
                 Some(landing) => self.ride(&held, landing).await,
                 None => Err(Rejection::OutcomeUnknown { thread: held.hold.thread }),

@@ -48,7 +48,7 @@ pub use names::{EntryName, PolicyRevision, Principal, ServerName, TaskId, Thread
 pub use permit::{Completion, Delivery, Grounds, PermittedCall, Receipt};
 pub use policy::{Ask, Plan, PlanError, Policy, RiskLevel, Tokens};
 pub use ports::{
-    Answer, Approval, ApprovalToken, Approver, ApproverError, Clock, Definitions, Hold, Redemption, Refusal,
-    Repeat, Submission,
+    Answer, Approval, ApprovalToken, Approver, ApproverError, Clock, Definitions, Hold, Onlooker, Redemption,
+    Refusal, Repeat, Submission,
 };
 pub use reject::{Flaw, Mismatch, Rejection, Retry, Unavailable};

@@ -151,6 +151,12 @@ pub trait Definitions: fmt::Debug + Send + Sync {
     async fn current(&self, server: &ServerName, tool: &ToolName) -> Option<DefinitionDigest>;
 }
 
+/// Tells a caller that waits what it waits for.
+pub trait Onlooker: fmt::Debug + Send + Sync {
+    /// The call waits for a person to answer `hold`. Said again when it joins another question; must not block.
+    fn waits_for(&self, hold: &Hold);
+}
+
 /// The time.
 #[async_trait]
 pub trait Clock: fmt::Debug + Send + Sync {
