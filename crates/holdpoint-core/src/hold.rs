@@ -2,8 +2,8 @@
 
 use crate::{
     Admission, Answer, Approval, Arguments, Ask, Caller, Completion, Delivery, Ending, Flaw, Gate, Grounds,
-    HeldCall, Hold, HoldState, Identity, Mismatch, Moved, NewHold, Opened, Plan, Redemption, Rejection,
-    Repeat, Stance, Step, Submission, ThreadId, Tokens, ToolCall, Unavailable,
+    HeldCall, Hold, HoldId, HoldState, Identity, Mismatch, Moved, NewHold, Opened, Plan, Redemption,
+    Rejection, Repeat, Stance, Step, Submission, ThreadId, Tokens, ToolCall, Unavailable,
     flight::{Flight, Landing, Seat},
     gate::unfit,
 };
@@ -31,7 +31,7 @@ pub(crate) struct GatedCall<'a> {
 enum Turn {
     Admitted(Admission),
     /// Somebody else moved the hold; look again.
-    Again(ThreadId),
+    Again(HoldId, ThreadId),
 }
 
 /// What a reviewer's yes came to.
@@ -51,12 +51,19 @@ impl<'a> GatedCall<'a> {
     }
 
     pub(crate) async fn decide(mut self) -> Result<Admission, Rejection> {
+        let mut joined = None;
         loop {
             let found = self.gate.parts.journal.find(&self.identity).await;
             let found = found.map_err(|_| unrecordable(None))?;
-            let held = match found.live {
-                Some(held) => held,
-                None => match self.submit(found.ended).await? {
+            let held = match (found.live, joined.take()) {
+                (Some(held), _) => held,
+                (None, Some(id)) => {
+                    if let Some(admission) = self.ended(id).await? {
+                        return Ok(admission);
+                    }
+                    continue;
+                }
+                (None, None) => match self.submit(found.ended).await? {
                     Submission::Allowed => return Ok(self.allowed()),
                     Submission::Rejected { message } => {
                         return Err(Rejection::Rejected { thread: None, message });
@@ -66,7 +73,34 @@ impl<'a> GatedCall<'a> {
             };
             match self.turn(held).await? {
                 Turn::Admitted(admission) => return Ok(admission),
-                Turn::Again(thread) => self.pause(thread).await?,
+                Turn::Again(id, thread) => {
+                    joined = Some(id);
+                    self.pause(thread).await?;
+                }
+            }
+        }
+    }
+
+    /// The hold that this call had joined was brought to its end by another process. Its answer is this call's answer:
+    /// a second question about the same call would be a second run for one proposal. `None`: nothing ran and nobody
+    /// said no, so the question may be asked anew.
+    async fn ended(&self, id: HoldId) -> Result<Option<Admission>, Rejection> {
+        let held = self.gate.parts.journal.get(id).await.map_err(|_| unrecordable(None))?;
+        let Some(held) = held else {
+            return Err(unrecordable(None));
+        };
+        let thread = held.hold.thread;
+        match (held.state, held.result) {
+            (HoldState::Done, Some(result)) => Ok(Some(Admission::Replay(result, Delivery::nothing()))),
+            (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message: None }),
+            (HoldState::Expired, _) => Err(Rejection::Expired { thread, message: None }),
+            (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message: None }),
+            (HoldState::Cancelled | HoldState::Void | HoldState::Pending | HoldState::Approved, _) => {
+                Ok(None)
+            }
+            // It ran or may have run, and the answer went to somebody else.
+            (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
+                Err(Rejection::OutcomeUnknown { thread })
             }
         }
     }
@@ -135,7 +169,7 @@ impl<'a> GatedCall<'a> {
     /// The call ran, and nobody got the answer.
     async fn collect(&self, held: HeldCall) -> Result<Turn, Rejection> {
         let Seat::Driver(flight) = self.gate.flights.enter(held.id) else {
-            return Ok(Turn::Again(held.hold.thread));
+            return Ok(Turn::Again(held.id, held.hold.thread));
         };
         let parts = &self.gate.parts;
         let delivery =
@@ -166,7 +200,7 @@ impl<'a> GatedCall<'a> {
         match landed {
             Landing::Ran(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
             Landing::Refused(rejection) => Err(rejection),
-            Landing::Left | Landing::Flying => Ok(Turn::Again(held.hold.thread.clone())),
+            Landing::Left | Landing::Flying => Ok(Turn::Again(held.id, held.hold.thread.clone())),
         }
     }
 
@@ -195,7 +229,7 @@ impl<'a> GatedCall<'a> {
             Ok(Answer::StillHeld) => return Err(pending(&held)),
             Ok(Answer::Approved(approval)) => match self.redeem(&held, approval).await {
                 Yes::Run(grounds) => return self.run(&held, grounds, flight).map(Turn::Admitted),
-                Yes::Taken => return Ok(Turn::Again(thread)),
+                Yes::Taken => return Ok(Turn::Again(held.id, thread)),
                 Yes::No(ending, rejection) => (ending, rejection),
             },
             Ok(Answer::Rejected { message }) => {

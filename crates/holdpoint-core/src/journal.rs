@@ -308,6 +308,9 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// what their docs say).
     async fn advance(&self, id: HoldId, step: Step, at: Timestamp) -> Result<Moved, JournalError>;
 
+    /// One hold, live or ended; `None`: never opened, or forgotten.
+    async fn get(&self, id: HoldId) -> Result<Option<HeldCall>, JournalError>;
+
     /// All live holds, oldest first; at most `limit`.
     async fn live(&self, limit: usize) -> Result<Vec<HeldCall>, JournalError>;
 }

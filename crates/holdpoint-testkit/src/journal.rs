@@ -27,6 +27,8 @@ pub enum Operation {
     Deliver,
     /// [`Step::Resolve`]
     Resolve,
+    /// [`Journal::get`]
+    Get,
     /// [`Journal::live`]
     Live,
 }
@@ -146,6 +148,10 @@ impl Journal for MemoryJournal {
             }
             Some(_) | None => Moved::No,
         })
+    }
+
+    async fn get(&self, id: HoldId) -> Result<Option<HeldCall>, JournalError> {
+        self.run(Operation::Get, |rows| rows.iter().find(|row| row.id == id).cloned())
     }
 
     async fn live(&self, limit: usize) -> Result<Vec<HeldCall>, JournalError> {

@@ -1,0 +1,137 @@
+//! One approval, at most one run: identical calls, restarts, neighbours, results that nobody got.
+
+use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
+use holdpoint_core::{Caller, HoldState, Interest};
+use holdpoint_testkit::{Fault, Operation, Verdict};
+use std::{convert::Infallible, time::Duration};
+use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
+
+#[tokio::test(start_paused = true)]
+async fn identical_calls_at_once_share_one_hold_one_run_and_its_result() {
+    let house = House::new();
+    let calls: Vec<_> = (0..20).map(|_| house.spawn(pay(1))).collect();
+    house.approver.until_submitted(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide_all(Verdict::Approve);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), "ran pay");
+    }
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_told_to_all_who_ride_along() {
+    let house = House::new();
+    let calls = [house.spawn(pay(1)), house.spawn(pay(1)), house.spawn(pay(1))];
+    house.approver.until_waiting(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide("THR-1", Verdict::Reject(None));
+    for call in calls {
+        assert!(call.await.unwrap().starts_with("rejected"));
+    }
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_callers_that_cancels_does_not_take_the_other_down() {
+    let house = House::new();
+    let (handle, interest) = Interest::pair();
+    let first = house.spawn_as(pay(1), Caller { interest, ..Caller::staying(PATIENCE) });
+    house.approver.until_waiting(1).await;
+    let second = house.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    handle.cancel();
+    assert!(first.await.unwrap().starts_with("cancelled"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide("THR-1", Verdict::Approve);
+    assert_eq!(second.await.unwrap(), "ran pay");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_delivery_the_same_call_is_a_new_question() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    for run in 1..=3 {
+        assert_eq!(house.call(pay(1)).await, "ran pay");
+        assert_eq!((house.approver.opened().len(), house.ran().len()), (run, run));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_was_not_delivered_is_handed_out_and_nothing_runs_again() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.journal.fail(Operation::Deliver, Fault::Refused);
+    assert_eq!(house.call(pay(1)).await, "ran pay");
+    house.journal.repair();
+    let after = house.again("two");
+    assert_eq!(after.call(pay(1)).await, "ran pay");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_too_large_to_keep_is_said_to_be_lost_once_and_nothing_runs_again() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.journal.fail(Operation::Deliver, Fault::Refused);
+    let large = || call("pay", &format!(r#"{{"size":{}}}"#, RESULT_MAX + 1));
+    assert_eq!(house.call(large()).await.len(), RESULT_MAX + 1);
+    house.journal.repair();
+    assert!(house.call(large()).await.starts_with("outcome_unknown"));
+    assert_eq!(house.ran().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_answer_is_lost_is_never_repeated_by_itself() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    let failing = BoxCloneService::new(service_fn(|_: holdpoint_core::ToolCall| {
+        std::future::pending::<Result<String, Infallible>>()
+    }));
+    let lost = tokio::spawn(layered(&house.gate, failing).oneshot(pay(1).into()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    lost.abort();
+    assert!(lost.await.unwrap_err().is_cancelled());
+    for house in [&house, &house.again("two")] {
+        assert!(house.call(pay(1)).await.starts_with("outcome_unknown"));
+    }
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 0));
+    assert_eq!(house.journal.states(), [HoldState::Dispatched]);
+}
+
+/// The process that claimed the approval dies before the run: its successor waits until the claim is stale, redeems
+/// anew, and runs once.
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_owner_died_is_taken_over() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.approver.on_redeem(holdpoint_testkit::RedeemScript::Hang);
+    let dead = house.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    dead.abort();
+    assert_eq!(house.journal.states(), [HoldState::Approved]);
+    let after = house.again("two");
+    let started = tokio::time::Instant::now();
+    assert_eq!(after.call(pay(1)).await, "ran pay");
+    assert!(started.elapsed() >= Duration::from_secs(28), "a live owner must get its time");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_processes_on_one_journal_run_it_once() {
+    let house = House::new();
+    let neighbour = house.again("two");
+    let mut calls = Vec::new();
+    for _ in 0..10 {
+        calls.push(house.spawn(pay(1)));
+        calls.push(neighbour.spawn(pay(1)));
+    }
+    house.approver.until_waiting(2).await;
+    house.approver.decide_all(Verdict::Approve);
+    for call in calls {
+        let told = call.await.unwrap();
+        assert!(told == "ran pay" || told.starts_with("outcome_unknown"), "{told}");
+    }
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}

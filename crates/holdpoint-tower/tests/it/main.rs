@@ -1,0 +1,9 @@
+//! The kernel through its layer: the tool runs exactly when it may. Every refusal is checked to have run it zero times,
+//! every run to have run it once.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod at_most_once;
+mod binding;
+mod house;
+mod refusals;
+mod waiting;
