@@ -8,9 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// Cargo's target folder, honouring `CARGO_TARGET_DIR`.
@@ -29,10 +27,7 @@ pub(crate) fn cargo() -> Command {
 /// A command in the repository, without standard input and with our own tools first on the path.
 pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
-    command
-        .current_dir(root())
-        .stdin(Stdio::null())
-        .env("PATH", search_path());
+    command.current_dir(root()).stdin(Stdio::null()).env("PATH", search_path());
     command
 }
 
@@ -40,9 +35,7 @@ pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
     eprintln!("$ {line}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
     if !status.success() {
         bail!("`{line}` failed ({status})");
     }
@@ -52,10 +45,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Standard output of a command that succeeds; its errors go where ours go.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{line}`"))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{line}`"))?;
     if !output.status.success() {
         bail!("`{line}` failed ({})", output.status);
     }

@@ -104,9 +104,7 @@ fn node_packages() -> Result<()> {
     if wanted == installed && folder.join("node_modules/.bin/node").exists() {
         return Ok(());
     }
-    run(program("npm")
-        .current_dir(&folder)
-        .args(["ci", "--no-audit", "--no-fund"]))?;
+    run(program("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))?;
     if !folder.join("node_modules/.bin/node").exists() {
         bail!(
             "the npm registry has no Node.js for this machine: tests/node/package.json knows x64 and arm64 Linux"
@@ -137,15 +135,7 @@ fn python_packages() -> Result<()> {
     }
     run(python().args(["-m", "venv", "--clear"]).arg(&folder))?;
     run(program(folder.join("bin/python"))
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "-r",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "-r"])
         .arg(&requirements))?;
     write(&marker, &wanted)
 }
@@ -163,8 +153,7 @@ fn as_root(name: &str) -> Result<Command> {
         return Ok(program(name));
     }
     let mut sudo = program("sudo");
-    sudo.args(["--non-interactive", "--preserve-env=DEBIAN_FRONTEND"])
-        .arg(name);
+    sudo.args(["--non-interactive", "--preserve-env=DEBIAN_FRONTEND"]).arg(name);
     Ok(sudo)
 }
 
@@ -174,8 +163,7 @@ fn read(path: &Path) -> Result<String> {
 
 fn write(path: &PathBuf, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

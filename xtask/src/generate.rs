@@ -26,10 +26,7 @@ pub(crate) fn check() -> Result<()> {
         }
     }
     if !stale.is_empty() {
-        bail!(
-            "stale: {}\nhint: run `cargo xtask generate` and commit the result",
-            stale.join(", ")
-        );
+        bail!("stale: {}\nhint: run `cargo xtask generate` and commit the result", stale.join(", "));
     }
     println!("{} generated files are up to date", GENERATED.len());
     Ok(())

@@ -23,14 +23,9 @@ enum Uses {
 
 /// Column `crate` to column `uses`.
 fn table(markdown: &str) -> Result<BTreeMap<String, Uses>> {
-    let (_, section) = markdown
-        .split_once(HEADING)
-        .with_context(|| format!("no heading `{HEADING}`"))?;
+    let (_, section) = markdown.split_once(HEADING).with_context(|| format!("no heading `{HEADING}`"))?;
     let section = section.split("\n## ").next().unwrap_or(section);
-    let rows = section
-        .lines()
-        .filter(|line| line.trim_start().starts_with('|'))
-        .skip(2);
+    let rows = section.lines().filter(|line| line.trim_start().starts_with('|')).skip(2);
     let mut crates = BTreeMap::new();
     for row in rows {
         let cells: Vec<String> = row
@@ -56,30 +51,17 @@ fn parse_uses(cell: &str) -> Uses {
     match cell {
         "all" => Uses::All,
         "–" | "-" | "" => Uses::These(BTreeSet::new()),
-        names => Uses::These(
-            names
-                .split(',')
-                .map(|name| name.trim().to_owned())
-                .collect(),
-        ),
+        names => Uses::These(names.split(',').map(|name| name.trim().to_owned()).collect()),
     }
 }
 
-/// Our own crates and which of ours they use, from `cargo metadata --no-deps`.
+/// The members of the workspace and which of ours they use, from `cargo metadata --no-deps`.
 fn actual(metadata: &Value) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let packages = metadata["packages"].as_array().context("no packages")?;
     let mut crates = BTreeMap::new();
     for package in packages {
-        let manifest = package["manifest_path"]
-            .as_str()
-            .context("no manifest path")?;
-        if !manifest.contains("/crates/") {
-            continue;
-        }
         let name = package["name"].as_str().context("no name")?;
-        let dependencies = package["dependencies"]
-            .as_array()
-            .context("no dependencies")?;
+        let dependencies = package["dependencies"].as_array().context("no dependencies")?;
         let uses = dependencies
             .iter()
             .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
@@ -93,10 +75,7 @@ fn actual(metadata: &Value) -> Result<BTreeMap<String, BTreeSet<String>>> {
 }
 
 /// Every difference, one sentence each.
-fn differences(
-    table: &BTreeMap<String, Uses>,
-    actual: &BTreeMap<String, BTreeSet<String>>,
-) -> Vec<String> {
+fn differences(table: &BTreeMap<String, Uses>, actual: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let mut differences = Vec::new();
     for name in table.keys().filter(|name| !actual.contains_key(*name)) {
         differences.push(format!("the table names `{name}`, which is no crate"));
@@ -107,14 +86,10 @@ fn differences(
             Some(Uses::All) => {}
             Some(Uses::These(allowed)) => {
                 for extra in used.difference(allowed) {
-                    differences.push(format!(
-                        "`{name}` uses `{extra}`, which the table does not allow"
-                    ));
+                    differences.push(format!("`{name}` uses `{extra}`, which the table does not allow"));
                 }
                 for unused in allowed.difference(used) {
-                    differences.push(format!(
-                        "the table says that `{name}` uses `{unused}`; it does not"
-                    ));
+                    differences.push(format!("the table says that `{name}` uses `{unused}`; it does not"));
                 }
             }
         }
@@ -140,7 +115,6 @@ fn metadata(dependencies: &Value) -> Value {
     let package = |name: &str, dependencies: &Value| {
         serde_json::json!({
             "name": name,
-            "manifest_path": format!("/x/crates/{name}/Cargo.toml"),
             "dependencies": dependencies,
         })
     };
@@ -153,23 +127,14 @@ fn metadata(dependencies: &Value) -> Value {
 }
 
 fn found(dependencies: &Value) -> Vec<String> {
-    differences(
-        &table(TABLE).unwrap(),
-        &actual(&metadata(dependencies)).unwrap(),
-    )
+    differences(&table(TABLE).unwrap(), &actual(&metadata(dependencies)).unwrap())
 }
 
 #[test]
 fn the_crates_are_what_the_architecture_says() {
     let markdown = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let metadata = output(cargo().args([
-        "metadata",
-        "--format-version",
-        "1",
-        "--no-deps",
-        "--offline",
-    ]))
-    .unwrap();
+    let metadata =
+        output(cargo().args(["metadata", "--format-version", "1", "--no-deps", "--offline"])).unwrap();
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
     let differences = differences(&table(&markdown).unwrap(), &actual(&metadata).unwrap());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -193,19 +158,13 @@ fn an_arrow_that_is_not_in_the_table_is_refused() {
         { "name": "holdpoint-api", "kind": null },
         { "name": "holdpoint-server", "kind": "build" },
     ]));
-    assert_eq!(
-        found,
-        ["`holdpoint-client` uses `server`, which the table does not allow"]
-    );
+    assert_eq!(found, ["`holdpoint-client` uses `server`, which the table does not allow"]);
 }
 
 #[test]
 fn an_arrow_that_nobody_uses_is_refused() {
     let found = found(&serde_json::json!([{ "name": "holdpoint-core", "kind": null }]));
-    assert_eq!(
-        found,
-        ["the table says that `holdpoint-client` uses `api`; it does not"]
-    );
+    assert_eq!(found, ["the table says that `holdpoint-client` uses `api`; it does not"]);
 }
 
 #[test]
@@ -218,9 +177,6 @@ fn a_crate_without_a_row_is_refused() {
     .unwrap();
     assert_eq!(
         differences(&table, &actual),
-        [
-            "the table names `holdpoint-wire`, which is no crate",
-            "`holdpoint-api` is missing in the table"
-        ]
+        ["the table names `holdpoint-wire`, which is no crate", "`holdpoint-api` is missing in the table"]
     );
 }

@@ -19,9 +19,7 @@ impl Generated {
     /// The command that prints the file.
     pub(crate) fn command(&self) -> Command {
         let mut command = cargo();
-        command
-            .args(["run", "--quiet", "--locked", "--package", "holdpoint", "--"])
-            .args(self.arguments);
+        command.args(["run", "--quiet", "--locked", "--package", "holdpoint", "--"]).args(self.arguments);
         command
     }
 }

@@ -48,10 +48,7 @@ fn list(title: &str, files: &[PathBuf]) -> String {
     if files.is_empty() {
         return String::new();
     }
-    let files: Vec<String> = files
-        .iter()
-        .map(|file| format!("\n  {}", file.display()))
-        .collect();
+    let files: Vec<String> = files.iter().map(|file| format!("\n  {}", file.display())).collect();
     format!("{title}:{}\n", files.concat())
 }
 
@@ -61,25 +58,18 @@ fn references() -> PathBuf {
 
 fn read_references() -> Result<BTreeSet<PathBuf>> {
     let file = references();
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| Path::new(line).canonicalize().ok())
-        .collect())
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(text.lines().filter_map(|line| Path::new(line).canonicalize().ok()).collect())
 }
 
 fn visit(folder: &Path, seen: &mut impl FnMut(&Path)) -> Result<()> {
     let Ok(folder) = folder.canonicalize() else {
         return Ok(());
     };
-    let entries =
-        std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-        let kind = entry
-            .file_type()
-            .with_context(|| format!("cannot list {}", folder.display()))?;
+        let kind = entry.file_type().with_context(|| format!("cannot list {}", folder.display()))?;
         if kind.is_file() {
             seen(&entry.path());
         } else if kind.is_dir() && entry.file_name() != "node_modules" {

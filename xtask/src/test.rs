@@ -24,51 +24,15 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step {
-        name: "install",
-        run: install,
-        only_everything: false,
-    },
-    Step {
-        name: "format",
-        run: format,
-        only_everything: false,
-    },
-    Step {
-        name: "licences and layers",
-        run: deny,
-        only_everything: true,
-    },
-    Step {
-        name: "lints",
-        run: lints,
-        only_everything: false,
-    },
-    Step {
-        name: "build",
-        run: build,
-        only_everything: false,
-    },
-    Step {
-        name: "generated files",
-        run: generated,
-        only_everything: false,
-    },
-    Step {
-        name: "tests",
-        run: tests,
-        only_everything: false,
-    },
-    Step {
-        name: "documentation examples",
-        run: doc_tests,
-        only_everything: false,
-    },
-    Step {
-        name: "snapshots",
-        run: snapshot_files,
-        only_everything: false,
-    },
+    Step { name: "install", run: install, only_everything: false },
+    Step { name: "format", run: format, only_everything: false },
+    Step { name: "licences and layers", run: deny, only_everything: true },
+    Step { name: "lints", run: lints, only_everything: false },
+    Step { name: "build", run: build, only_everything: false },
+    Step { name: "generated files", run: generated, only_everything: false },
+    Step { name: "tests", run: tests, only_everything: false },
+    Step { name: "documentation examples", run: doc_tests, only_everything: false },
+    Step { name: "snapshots", run: snapshot_files, only_everything: false },
 ];
 
 /// Runs the steps and ends with a table of what each took.
@@ -132,15 +96,7 @@ fn deny(_: Scope) -> Result<()> {
 }
 
 fn lints(_: Scope) -> Result<()> {
-    command::run(cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    command::run(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn build(_: Scope) -> Result<()> {
@@ -155,13 +111,7 @@ fn tests(scope: Scope) -> Result<()> {
     let references = snapshots::start()?;
     let mut command = cargo();
     command
-        .args([
-            "nextest",
-            "run",
-            "--locked",
-            "--workspace",
-            "--no-fail-fast",
-        ])
+        .args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast"])
         .env("INSTA_UPDATE", "no")
         .env("INSTA_SNAPSHOT_REFERENCES_FILE", references);
     if scope == Scope::Quick {
