@@ -5,16 +5,23 @@
 //! - [`MemoryJournal`] keeps the journal's contract to the letter and fails where it is told to.
 //! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
 //! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
+//! - [`ScriptedGate`] is Gate on a socket, honest until it is scripted to misbehave.
 //! - [`FixedDefinitions`] says of every tool what it was told to say.
+
+#![expect(clippy::expect_used, reason = "a test kit fails the test that misuses it")]
+#![expect(clippy::indexing_slicing, reason = "a test kit fails the test that misuses it")]
+#![expect(clippy::missing_panics_doc, reason = "a test kit fails the test that misuses it")]
 
 mod approver;
 mod clock;
 mod definitions;
+mod gate;
 mod journal;
 
 pub use approver::{RedeemScript, ScriptedApprover, SubmitScript, Submitted, Verdict};
 pub use clock::ManualClock;
 pub use definitions::FixedDefinitions;
+pub use gate::{Decision, Endpoint, Initial, Recorded, Script, ScriptedGate};
 pub use journal::{Fault, MemoryJournal, Operation};
 
 /// The cause of every failure that a test asked for.
