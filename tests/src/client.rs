@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::lines::Lines;
-use crate::{here, node, target};
+use crate::{here, node, python};
 
 /// A client that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Sdk {
         };
         let mut command = match self {
             Self::TypeScript1 | Self::TypeScript2 => Command::new(node()),
-            Self::Python => Command::new(target().join("tools/python/bin/python")),
+            Self::Python => Command::new(python()),
         };
         command.arg(here().join(script));
         command

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 mod browser;
 mod client;
+mod ledger;
 mod lines;
 
 pub use browser::{Click, Review};
 pub use client::{Client, Sdk};
+pub use ledger::{Ledger, LedgerServer};
 
 /// The folder of this package.
 #[must_use]
@@ -41,6 +43,12 @@ pub fn node() -> PathBuf {
     here().join("node/node_modules/.bin/node")
 }
 
+/// The Python that has the SDK.
+#[must_use]
+pub fn python() -> PathBuf {
+    target().join("tools/python/bin/python")
+}
+
 /// A reference tool server, as the command line that starts it over stdio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolServer<'a> {
@@ -50,8 +58,6 @@ pub enum ToolServer<'a> {
     Memory,
     /// Has a tool for every corner of the protocol.
     Everything,
-    /// The same over HTTP, at the port in `PORT`, path `/mcp`.
-    EverythingHttp,
 }
 
 impl ToolServer<'_> {
@@ -62,7 +68,6 @@ impl ToolServer<'_> {
             Self::Filesystem(folder) => ("server-filesystem", Some(folder.display().to_string())),
             Self::Memory => ("server-memory", None),
             Self::Everything => ("server-everything", Some("stdio".to_owned())),
-            Self::EverythingHttp => ("server-everything", Some("streamableHttp".to_owned())),
         };
         let script =
             here().join("node/node_modules/@modelcontextprotocol").join(package).join("dist/index.js");

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -73,14 +73,6 @@ impl Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        self.stdin = None;
-        let grace = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < grace {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
         // Already gone is as good as killed.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();

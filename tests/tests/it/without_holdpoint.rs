@@ -1,7 +1,7 @@
 //! The clients and servers with nothing in between: what the other tests compare with.
 
 use anyhow::Result;
-use holdpoint_e2e::{Client, Sdk, ToolServer};
+use holdpoint_e2e::{Client, Ledger, Sdk, ToolServer};
 use serde_json::{Value, json};
 
 fn writes_a_file(sdk: Sdk) -> Result<()> {
@@ -61,4 +61,30 @@ fn memory_has_tools() -> Result<()> {
         tools.as_array().into_iter().flatten().filter_map(|tool: &Value| tool["name"].as_str()).collect();
     assert!(names.contains(&"create_entities"), "{names:?}");
     client.close()
+}
+
+/// Every client, era and transport that the other tests use.
+#[test]
+fn a_call_is_in_the_ledger_once() -> Result<()> {
+    for (sdk, era) in [
+        (Sdk::TypeScript1, "legacy"),
+        (Sdk::TypeScript2, "legacy"),
+        (Sdk::TypeScript2, "2026-07-28"),
+        (Sdk::Python, "legacy"),
+        (Sdk::Python, "2026-07-28"),
+    ] {
+        let ledger = Ledger::new()?;
+        let server = ledger.serve()?;
+        for target in
+            [json!({ "stdio": ledger.command(), "era": era }), json!({ "http": server.url(), "era": era })]
+        {
+            let mut client = Client::connect(sdk, &target)?;
+            let end = client.call("a", "append", &json!({ "line": "x" }))?;
+            assert_eq!(end["text"], "appended x", "{sdk:?} {era} {end}");
+            client.close()?;
+        }
+        let run = json!({ "tool": "append", "arguments": { "line": "x" } });
+        assert_eq!(ledger.runs()?, [run.clone(), run], "{sdk:?} {era}");
+    }
+    Ok(())
 }
