@@ -1,6 +1,7 @@
+use holdpoint_api::TaskId;
 use tokio::sync::broadcast;
 
-use crate::ThreadId;
+use crate::{AgentId, ThreadId};
 
 /// Changes that may wait for a slow listener; past it the listener is told that everything changed.
 const PENDING_MAX: usize = 1024;
@@ -16,6 +17,8 @@ pub struct Bell {
 pub enum Change {
     /// This thread, in whatever way.
     Thread(ThreadId),
+    /// An agent told something about its task.
+    Task(AgentId, TaskId),
     /// Agents or the applied declaration.
     Setup,
     /// Anything: read again whatever you wait for.
@@ -63,7 +66,7 @@ impl Listener {
         loop {
             match self.next().await {
                 Some(Change::Thread(changed)) if changed != *thread => {}
-                Some(Change::Setup) => {}
+                Some(Change::Setup | Change::Task(..)) => {}
                 Some(Change::Thread(_) | Change::Everything) => return true,
                 None => return false,
             }

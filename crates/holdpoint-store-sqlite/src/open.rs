@@ -1,0 +1,107 @@
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, SqlitePool};
+
+use crate::OpenError;
+use crate::wal::WalWatch;
+
+/// How long a connection waits for another process's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Connections that read while the writer writes.
+const READERS: u32 = 2;
+
+/// An opened database: the writer's connection, readers, and the watch on its commits.
+pub(crate) struct Database {
+    pub(crate) writer: SqliteConnection,
+    pub(crate) readers: SqlitePool,
+    pub(crate) watch: WalWatch,
+}
+
+impl Database {
+    /// Opens, creates or migrates the database at `path`.
+    pub(crate) async fn open(path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::from_sqlx(path.to_owned(), error);
+        let lock = lock_for_migration(path).await?;
+        let mut writer = options(path).connect().await.map_err(failed)?;
+        migrate(&mut writer, migrator, path).await?;
+        drop(lock);
+        refuse_without_wal(&mut writer, path).await?;
+        let readers = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options(path).create_if_missing(false))
+            .await
+            .map_err(failed)?;
+        let watch = WalWatch::open(path)
+            .map_err(|error| OpenError::NotAccessible { path: path.to_owned(), source: Box::new(error) })?;
+        Ok(Self { writer, readers, watch })
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+}
+
+/// Two processes that start at once must not both create the tables. The lock goes with the file handle.
+async fn lock_for_migration(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let not_accessible = {
+        let path = path.to_owned();
+        move |error: std::io::Error| OpenError::NotAccessible { path, source: Box::new(error) }
+    };
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(name)?;
+        file.lock()?;
+        Ok(file)
+    });
+    match locked.await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(error)) => Err(not_accessible(error)),
+        Err(error) => Err(not_accessible(std::io::Error::other(error))),
+    }
+}
+
+async fn migrate(writer: &mut SqliteConnection, migrator: &Migrator, path: &Path) -> Result<(), OpenError> {
+    let path = || path.to_owned();
+    match migrator.run(writer).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(found)) => {
+            let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
+            Err(OpenError::NewerSchema { path: path(), found, known })
+        }
+        Err(MigrateError::Execute(error)) => Err(OpenError::from_sqlx(path(), error)),
+        Err(
+            error @ (MigrateError::VersionMismatch(_)
+            | MigrateError::ExecuteMigration(..)
+            | MigrateError::Dirty(_)),
+        ) => Err(OpenError::ForeignSchema { path: path(), source: Box::new(error) }),
+        Err(error) => Err(OpenError::Other { path: path(), source: Box::new(error) }),
+    }
+}
+
+async fn refuse_without_wal(writer: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(writer)
+        .await
+        .map_err(|error| OpenError::from_sqlx(path.to_owned(), error))?;
+    if mode.eq_ignore_ascii_case("wal") { Ok(()) } else { Err(OpenError::NoWal { path: path.to_owned() }) }
+}

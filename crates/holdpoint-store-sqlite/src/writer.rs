@@ -1,0 +1,453 @@
+//! The one writer of a database.
+//!
+//! It takes whatever queued up while the last commit ran, does it in one transaction, and answers after the commit. So
+//! the price of a durable commit is shared by all who wait for one, and a lone write pays it alone.
+//!
+//! - Within a batch each job sees what the jobs before it wrote, and nothing of other processes: the transaction holds
+//!   the database's write lock from its start.
+//! - A job that is refused is rolled back alone. A database that fails fails the whole batch.
+//! - A caller that goes away does not take its job along.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use holdpoint_store::StoreError;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{WriteError, database};
+use crate::wal::{WalState, WalWatch};
+
+/// Jobs that may wait; past it the answer is [`StoreError::Overloaded`].
+pub(crate) const QUEUE_MAX: usize = 4096;
+
+/// Jobs of one commit.
+const BATCH_MAX: usize = 256;
+
+/// What a back end keeps in memory beside the database, and how it keeps it true.
+pub(crate) trait Mirror: Send + 'static {
+    /// A write so frequent that many of them share one statement.
+    type Bulk: Send + fmt::Debug;
+
+    /// Writes them all.
+    fn write_bulk(
+        &mut self,
+        connection: &mut SqliteConnection,
+        rows: Vec<Self::Bulk>,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Somebody else committed since the last batch: loads what may have changed. Within the batch's transaction.
+    fn refresh(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Before the commit: loads what this batch's own writes changed, where that is simpler than tracking it.
+    fn settle(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// After the commit: makes it visible. `state` names the committed state, unless it cannot be told.
+    fn publish(&mut self, state: Option<WalState>);
+
+    /// After a rollback: forgets what the batch did.
+    fn discard(&mut self);
+}
+
+/// What a job works with.
+pub(crate) struct Transaction<M> {
+    pub(crate) connection: SqliteConnection,
+    pub(crate) mirror: M,
+}
+
+pub(crate) type Answer<'t, T> = Pin<Box<dyn Future<Output = Result<T, WriteError>> + Send + 't>>;
+
+/// The handle by which jobs reach the writer.
+pub(crate) struct Writer<M: Mirror> {
+    queue: mpsc::Sender<Queued<M>>,
+}
+
+impl<M: Mirror> Clone for Writer<M> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<M: Mirror> fmt::Debug for Writer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("waiting", &(QUEUE_MAX - self.queue.capacity()))
+            .finish_non_exhaustive()
+    }
+}
+
+enum Queued<M: Mirror> {
+    Bulk { row: M::Bulk, reply: oneshot::Sender<Result<(), StoreError>> },
+    Job(Box<dyn Job<M>>),
+    Look,
+    Close(oneshot::Sender<()>),
+}
+
+impl<M: Mirror> Writer<M> {
+    /// Starts the writer's task.
+    pub(crate) fn start<W>(connection: SqliteConnection, watch: Arc<W>, mirror: M) -> Self
+    where
+        W: AsRef<WalWatch> + Send + Sync + 'static,
+    {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let transaction = Transaction { connection, mirror };
+        tokio::spawn(Task { jobs, transaction, watch, known: None, changes: 0 }.run());
+        Self { queue }
+    }
+
+    /// Does a job of one statement: if that fails, it has changed nothing.
+    pub(crate) async fn one<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction<M>) -> Answer<'t, T> + Send + 'static,
+    {
+        self.submit(work, Size::OneStatement).await
+    }
+
+    /// Does a job of several statements, all or none of them.
+    pub(crate) async fn many<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction<M>) -> Answer<'t, T> + Send + 'static,
+    {
+        self.submit(work, Size::Several).await
+    }
+
+    /// Writes a row together with all others that wait.
+    pub(crate) async fn bulk(&self, row: M::Bulk) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Queued::Bulk { row, reply })?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Waits until everything queued before is committed, then closes the connection. Later jobs get
+    /// [`StoreError::Closed`].
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.queue.send(Queued::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    /// A handle that does not keep the writer alive.
+    pub(crate) fn downgrade(&self) -> WeakWriter<M> {
+        WeakWriter { queue: self.queue.downgrade() }
+    }
+
+    async fn submit<T, F>(&self, work: F, size: Size) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Transaction<M>) -> Answer<'t, T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Queued::Job(Box::new(Call { work: Some(work), value: None, reply, size })))?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    fn enqueue(&self, job: Queued<M>) -> Result<(), StoreError> {
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })
+    }
+}
+
+/// See [`Writer::downgrade`].
+pub(crate) struct WeakWriter<M: Mirror> {
+    queue: mpsc::WeakSender<Queued<M>>,
+}
+
+/// What became of a nudge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nudge {
+    /// The writer will look, or is busy and will look anyway.
+    Given,
+    /// The writer is gone.
+    Closed,
+}
+
+impl<M: Mirror> WeakWriter<M> {
+    /// Has the writer look for other processes' commits.
+    pub(crate) fn nudge(&self) -> Nudge {
+        let Some(queue) = self.queue.upgrade() else { return Nudge::Closed };
+        match queue.try_send(Queued::Look) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Nudge::Given,
+            Err(mpsc::error::TrySendError::Closed(_)) => Nudge::Closed,
+        }
+    }
+}
+
+/// Whether a failed job can leave something behind.
+#[derive(Clone, Copy)]
+enum Size {
+    OneStatement,
+    Several,
+}
+
+/// A job whose answer's type is forgotten.
+trait Job<M>: Send {
+    fn size(&self) -> Size;
+    fn run<'t>(&'t mut self, transaction: &'t mut Transaction<M>) -> Answer<'t, ()>;
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Call<F, T> {
+    work: Option<F>,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    size: Size,
+}
+
+impl<M, T, F> Job<M> for Call<F, T>
+where
+    M: Mirror,
+    T: Send + 'static,
+    F: for<'t> FnOnce(&'t mut Transaction<M>) -> Answer<'t, T> + Send,
+{
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    fn run<'t>(&'t mut self, transaction: &'t mut Transaction<M>) -> Answer<'t, ()> {
+        Box::pin(async move {
+            if let Some(work) = self.work.take() {
+                self.value = Some(work(transaction).await?);
+            }
+            Ok(())
+        })
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let answer = match (outcome, self.value) {
+            (Ok(()), Some(value)) => Ok(value),
+            (Ok(()), None) => Err(StoreError::Closed),
+            (Err(error), _) => Err(error),
+        };
+        // A caller that went away does not mind.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// One commit's worth of jobs.
+struct Batch<M: Mirror> {
+    rows: Vec<M::Bulk>,
+    row_replies: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    jobs: VecDeque<Box<dyn Job<M>>>,
+    done: Vec<Box<dyn Job<M>>>,
+    look: bool,
+    close: Option<oneshot::Sender<()>>,
+}
+
+impl<M: Mirror> Batch<M> {
+    fn new() -> Self {
+        Self {
+            rows: Vec::new(),
+            row_replies: Vec::new(),
+            jobs: VecDeque::new(),
+            done: Vec::new(),
+            look: false,
+            close: None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.row_replies.len() + self.jobs.len()
+    }
+
+    fn push(&mut self, queued: Queued<M>) {
+        match queued {
+            Queued::Bulk { row, reply } => {
+                self.rows.push(row);
+                self.row_replies.push(reply);
+            }
+            Queued::Job(job) => self.jobs.push_back(job),
+            Queued::Look => self.look = true,
+            Queued::Close(reply) => self.close = Some(reply),
+        }
+    }
+
+    /// The commit stands: every job that is still here did what it was to do.
+    fn committed(&mut self) {
+        for reply in self.row_replies.drain(..) {
+            let _ = reply.send(Ok(()));
+        }
+        for job in self.done.drain(..) {
+            job.answer(Ok(()));
+        }
+    }
+
+    /// Nothing of the batch stands.
+    fn failed(&mut self, doing: &'static str, error: sqlx::Error) {
+        tracing::error!(error = %error, doing, jobs = self.len() + self.done.len(), "the database failed a batch");
+        let source: Arc<dyn std::error::Error + Send + Sync> = Arc::new(error);
+        let failure = || StoreError::Database { doing, source: Arc::clone(&source) };
+        for reply in self.row_replies.drain(..) {
+            let _ = reply.send(Err(failure()));
+        }
+        for job in self.done.drain(..).chain(self.jobs.drain(..)) {
+            job.answer(Err(failure()));
+        }
+    }
+}
+
+struct Task<M: Mirror, W> {
+    jobs: mpsc::Receiver<Queued<M>>,
+    transaction: Transaction<M>,
+    watch: Arc<W>,
+    /// The state this process's last commit left, when that can be told.
+    known: Option<WalState>,
+    /// What SQLite counted on this connection up to the last commit.
+    changes: i64,
+}
+
+/// Where a batch failed.
+struct Failed {
+    doing: &'static str,
+    error: sqlx::Error,
+}
+
+impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
+    async fn run(mut self) {
+        loop {
+            let Some(first) = self.jobs.recv().await else { break };
+            let mut batch = Batch::new();
+            batch.push(first);
+            while batch.close.is_none() && batch.len() < BATCH_MAX {
+                match self.jobs.try_recv() {
+                    Ok(job) => batch.push(job),
+                    Err(_) => break,
+                }
+            }
+            if batch.len() > 0 || batch.look {
+                self.commit(&mut batch).await;
+            }
+            if let Some(closed) = batch.close {
+                self.jobs.close();
+                let _ = self.transaction.connection.close().await;
+                let _ = closed.send(());
+                return;
+            }
+        }
+        let _ = self.transaction.connection.close().await;
+    }
+
+    async fn commit(&mut self, batch: &mut Batch<M>) {
+        match self.attempt(batch).await {
+            Ok(state) => {
+                self.known = state;
+                self.transaction.mirror.publish(state);
+                batch.committed();
+            }
+            Err(Failed { doing, error }) => {
+                // Some failures end the transaction by themselves; then there is nothing to roll back.
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.transaction.connection).await;
+                self.known = None;
+                self.transaction.mirror.discard();
+                batch.failed(doing, error);
+            }
+        }
+    }
+
+    async fn attempt(&mut self, batch: &mut Batch<M>) -> Result<Option<WalState>, Failed> {
+        let failed = |doing| move |error| Failed { doing, error };
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut self.transaction.connection)
+            .await
+            .map_err(failed("begin a transaction"))?;
+        let before = self.watch.as_ref().as_ref().state();
+        if before.is_none() || before != self.known {
+            let Transaction { connection, mirror } = &mut self.transaction;
+            mirror.refresh(connection).await.map_err(fatal("load what changed"))?;
+        }
+        if !batch.rows.is_empty() {
+            let Transaction { connection, mirror } = &mut self.transaction;
+            mirror.write_bulk(connection, std::mem::take(&mut batch.rows)).await.map_err(fatal("write"))?;
+        }
+        let mut rolled_back = false;
+        while let Some(mut job) = batch.jobs.pop_front() {
+            match self.run_job(job.as_mut()).await {
+                Ok(Ok(())) => batch.done.push(job),
+                Ok(Err(refused)) => {
+                    rolled_back = true;
+                    job.answer(Err(refused));
+                }
+                Err(failed) => {
+                    batch.done.push(job);
+                    return Err(failed);
+                }
+            }
+        }
+        let Transaction { connection, mirror } = &mut self.transaction;
+        mirror.settle(connection).await.map_err(fatal("load what changed"))?;
+        let changes: i64 = sqlx::query_scalar("SELECT total_changes()")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed("commit"))?;
+        sqlx::query("COMMIT").execute(connection).await.map_err(failed("commit"))?;
+        let wrote = changes != std::mem::replace(&mut self.changes, changes);
+        Ok(self.state_after(before, wrote, rolled_back))
+    }
+
+    /// Names the state our commit left. Nobody else can have committed between `before` and it, but somebody can have
+    /// since: then the state is not ours, and what they changed is not in the mirror.
+    fn state_after(&self, before: Option<WalState>, wrote: bool, rolled_back: bool) -> Option<WalState> {
+        let (before, after) = (before?, self.watch.as_ref().as_ref().state()?);
+        // After a savepoint was rolled back there is no telling whether the commit wrote a frame.
+        if rolled_back {
+            return None;
+        }
+        let ours = if wrote { after.is_next_after(&before) } else { after == before };
+        ours.then_some(after)
+    }
+
+    async fn run_job(&mut self, job: &mut dyn Job<M>) -> Result<Result<(), StoreError>, Failed> {
+        let savepoint = matches!(job.size(), Size::Several);
+        if savepoint {
+            self.execute("SAVEPOINT job").await?;
+        }
+        match job.run(&mut self.transaction).await {
+            Ok(()) => {
+                if savepoint {
+                    self.execute("RELEASE job").await?;
+                }
+                Ok(Ok(()))
+            }
+            Err(WriteError::Refused(error)) => {
+                if savepoint {
+                    self.execute("ROLLBACK TO job").await?;
+                    self.execute("RELEASE job").await?;
+                }
+                Ok(Err(error))
+            }
+            Err(WriteError::Fatal(error)) => Err(Failed { doing: "write", error }),
+        }
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), Failed> {
+        match sqlx::query(sql).execute(&mut self.transaction.connection).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failed { doing: "write", error }),
+        }
+    }
+}
+
+fn fatal(doing: &'static str) -> impl FnOnce(WriteError) -> Failed {
+    move |error| match error {
+        WriteError::Fatal(error) => Failed { doing, error },
+        WriteError::Refused(error) => Failed { doing, error: sqlx::Error::Decode(Box::new(error)) },
+    }
+}
+
+/// Reads outside the writer fail on their own.
+pub(crate) fn reading(error: sqlx::Error) -> StoreError {
+    database("read", error)
+}
