@@ -40,7 +40,8 @@ pub fn holdpoint() -> PathBuf {
 /// The Node.js that the lock file pins.
 #[must_use]
 pub fn node() -> PathBuf {
-    here().join("node/node_modules/.bin/node")
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    here().join(format!("node/node_modules/node-linux-{machine}/bin/node"))
 }
 
 /// The Python that has the SDK.

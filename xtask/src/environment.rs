@@ -101,11 +101,14 @@ fn node_packages() -> Result<()> {
     let marker = target().join("tools/node-packages.json");
     let wanted = read(&folder.join("package-lock.json"))?;
     let installed = std::fs::read_to_string(&marker).unwrap_or_default();
-    if wanted == installed && folder.join("node_modules/.bin/node").exists() {
+    // Not through `.bin`: npm 9 makes no link to an optional package.
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    let node = folder.join(format!("node_modules/node-linux-{machine}/bin/node"));
+    if wanted == installed && node.exists() {
         return Ok(());
     }
     run(program("npm").current_dir(&folder).args(["ci", "--no-audit", "--no-fund"]))?;
-    if !folder.join("node_modules/.bin/node").exists() {
+    if !node.exists() {
         bail!(
             "the npm registry has no Node.js for this machine: tests/node/package.json knows x64 and arm64 Linux"
         );

@@ -1,33 +1,54 @@
-//! `cargo xtask generate`: files that a command prints and the repository keeps.
+//! `cargo xtask generate`: files that the binary prints and the repository keeps, so what is published is what runs.
+//!
+//! `holdpoint generate` lists their paths, one a line; `holdpoint generate PATH` prints one.
+
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{output, root};
-use crate::registry::GENERATED;
+use crate::command::{self, cargo, output, program, root, target};
 
 /// Writes them all.
 pub(crate) fn write() -> Result<()> {
-    for generated in GENERATED {
-        let path = root().join(generated.path);
-        let text = output(&mut generated.command())?;
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("wrote {}", generated.path);
+    for path in paths()? {
+        let file = root().join(&path);
+        std::fs::write(&file, printed(&path)?).with_context(|| format!("cannot write {}", file.display()))?;
+        println!("wrote {path}");
     }
     Ok(())
 }
 
-/// Fails when one differs from what its command prints.
+/// Fails when one differs from what the binary prints.
 pub(crate) fn check() -> Result<()> {
+    let paths = paths()?;
     let mut stale = Vec::new();
-    for generated in GENERATED {
-        let kept = std::fs::read_to_string(root().join(generated.path)).unwrap_or_default();
-        if kept != output(&mut generated.command())? {
-            stale.push(generated.path);
+    for path in &paths {
+        let kept = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        if kept != printed(path)? {
+            stale.push(path.as_str());
         }
     }
     if !stale.is_empty() {
         bail!("stale: {}\nhint: run `cargo xtask generate` and commit the result", stale.join(", "));
     }
-    println!("{} generated files are up to date", GENERATED.len());
+    println!("{} generated files are up to date", paths.len());
     Ok(())
+}
+
+fn paths() -> Result<Vec<String>> {
+    command::run(cargo().args(["build", "--locked", "--package", "holdpoint"]))?;
+    let list = output(holdpoint().arg("generate"))?;
+    let paths: Vec<String> = list.lines().map(str::to_owned).collect();
+    if paths.is_empty() {
+        bail!("`holdpoint generate` lists no file");
+    }
+    Ok(paths)
+}
+
+fn printed(path: &str) -> Result<String> {
+    output(holdpoint().args(["generate", path]))
+}
+
+fn holdpoint() -> Command {
+    program(target().join("debug/holdpoint"))
 }

@@ -14,7 +14,6 @@ mod environment;
 mod generate;
 #[cfg(test)]
 mod layering;
-mod registry;
 mod snapshots;
 mod test;
 

@@ -130,6 +130,8 @@ impl Setup {
             self.config().display().to_string(),
             "--server".to_owned(),
             "bench".to_owned(),
+            "--data".to_owned(),
+            self.data().display().to_string(),
         ]
         .into()
     }
