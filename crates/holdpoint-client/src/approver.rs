@@ -1,0 +1,159 @@
+use crate::{
+    ClientError, DecisionOf, Doorbell, GateClient, LocalKey, Pace,
+    binding::Binding,
+    poller::Poller,
+    question::{Question, words},
+};
+use async_trait::async_trait;
+use holdpoint_api::{
+    DecisionAnswer, DecisionStatus, RefusedReason, RequestAnswer, ThreadState, ValidateAnswer,
+};
+use holdpoint_core::{
+    Answer, Approval, ApprovalToken, Approver, ApproverError, Ask, Hold, Redemption, Refusal, Repeat,
+    Submission, TaskId,
+};
+use std::time::Duration;
+
+/// Pauses before a connection is tried again. Short in all: a Gate that refuses connections is down, and the agent
+/// should hear so at once.
+const CONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(40), Duration::from_millis(120)];
+/// Connecting that took this long is not tried again.
+const CONNECT_RETRY_MAX: Duration = Duration::from_secs(2);
+/// Before finding out what became of a request: a Gate that just broke off may need a moment.
+const RESEND_PAUSE: Duration = Duration::from_millis(100);
+
+/// The kernel's port to a Gate.
+#[derive(Debug)]
+pub struct GateApprover {
+    client: GateClient,
+    key: LocalKey,
+    poller: Poller,
+}
+
+impl GateApprover {
+    /// Puts a client behind the kernel's port.
+    #[must_use]
+    pub fn new(client: GateClient, key: LocalKey) -> Self {
+        Self::with_pace(client, key, Pace::default())
+    }
+
+    /// The same, at another pace.
+    #[must_use]
+    pub fn with_pace(client: GateClient, key: LocalKey, pace: Pace) -> Self {
+        Self { poller: Poller::new(client.clone(), pace), client, key }
+    }
+
+    /// The client below, for events.
+    #[must_use]
+    pub const fn client(&self) -> &GateClient {
+        &self.client
+    }
+
+    /// A handle by which a webhook ends a sleep early.
+    #[must_use]
+    pub fn doorbell(&self) -> Doorbell {
+        self.poller.doorbell()
+    }
+
+    /// Asks, and finds out what became of the question when the answer is lost. The question travels twice at most.
+    async fn ask(&self, question: &Question) -> Result<RequestAnswer, ClientError> {
+        self.client.check_size(&question.body)?;
+        let lost = match self.ask_connecting(question).await {
+            Err(error) if error.leaves_outcome_open() => error,
+            settled => return settled,
+        };
+        tracing::warn!(task = ?question.task.as_str(), error = %lost, "the answer to a request is lost");
+        tokio::time::sleep(RESEND_PAUSE).await;
+        if self.client.long_poll().is_none() {
+            let found = self.client.decision(DecisionOf::Task(&question.task), None).await;
+            let never_arrived = matches!(found, Err(ClientError::Status { status: 404, .. }));
+            // A thread of this task may be an older one, so it is not taken for ours. But the answer may have been
+            // the first to say that this is a Gate that knows idempotency keys.
+            if !never_arrived && self.client.long_poll().is_none() {
+                return Err(ClientError::OutcomeUnknown(Box::new(lost)));
+            }
+        }
+        self.ask_connecting(question).await.map_err(|error| ClientError::OutcomeUnknown(Box::new(error)))
+    }
+
+    /// Asks once; only the connection is tried more than once, before anything was sent.
+    async fn ask_connecting(&self, question: &Question) -> Result<RequestAnswer, ClientError> {
+        let started = tokio::time::Instant::now();
+        let mut pauses = CONNECT_PAUSES.into_iter();
+        loop {
+            let Question { task, path, body, payload_digest, idempotency_key } = question;
+            let key = Some(idempotency_key.clone());
+            let asked = self.client.ask(path, task, body.clone(), payload_digest, key).await;
+            match (asked, pauses.next()) {
+                (Err(ClientError::Unreachable(_)), Some(pause)) if started.elapsed() < CONNECT_RETRY_MAX => {
+                    tokio::time::sleep(pause).await;
+                }
+                (settled, _) => return settled,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Approver for GateApprover {
+    async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError> {
+        let question = Question::new(ask, task.as_str(), repeat, &self.key).map_err(unusable)?;
+        let answer = self.ask(&question).await.map_err(unusable)?;
+        question.read(answer).map_err(unusable)
+    }
+
+    async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
+        let binding = Binding::parse(&hold.binding).map_err(unusable)?;
+        let mut waiter = self.poller.register(hold.thread.as_str());
+        match tokio::time::timeout(patience, waiter.decided()).await {
+            Ok(Ok(answer)) => read(hold, binding, answer).map_err(unusable),
+            Ok(Err(error)) => Err(ApproverError(Box::new(error))),
+            Err(_elapsed) => match waiter.last_failure() {
+                Some(error) => Err(ApproverError(Box::new(error))),
+                None => Ok(Answer::StillHeld),
+            },
+        }
+    }
+
+    async fn redeem(&self, task: &TaskId, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
+        let task = holdpoint_api::TaskId::parse(task.as_str()).map_err(|error| unusable(error.into()))?;
+        let token = holdpoint_api::ApprovalToken::foreign(token.expose());
+        let token = token.map_err(|_| unusable(ClientError::Token))?;
+        match self.client.validate(&task, &token).await.map_err(unusable)? {
+            ValidateAnswer::Valid => Ok(Redemption::Valid),
+            ValidateAnswer::Refused(RefusedReason::Invalid) => Ok(Redemption::Refused(Refusal::Invalid)),
+            ValidateAnswer::Refused(RefusedReason::Expired) => Ok(Redemption::Refused(Refusal::Expired)),
+            ValidateAnswer::Refused(RefusedReason::Used) => Ok(Redemption::Refused(Refusal::Used)),
+            ValidateAnswer::Refused(RefusedReason::Unknown(reason)) => {
+                Err(unusable(ClientError::unknown_status(&reason)))
+            }
+        }
+    }
+}
+
+/// What a decision means for a hold. The answer's status was checked before; its thread is the hold's.
+fn read(hold: &Hold, binding: Binding<'_>, answer: DecisionAnswer) -> Result<Answer, ClientError> {
+    if answer.task_id.as_deref().is_some_and(|named| named != hold.task.as_str()) {
+        return Err(ClientError::Contradiction("another task"));
+    }
+    let about_this = binding.covers(&answer);
+    let message = words(answer.message);
+    match answer.status {
+        _ if answer.thread_state == Some(ThreadState::Expired) => Ok(Answer::Expired { message }),
+        DecisionStatus::Approved | DecisionStatus::Rejected if !about_this => Ok(Answer::OtherPayload),
+        DecisionStatus::Approved => Ok(Answer::Approved(Approval {
+            hold: hold.clone(),
+            token: answer.approval_token.map(|token| ApprovalToken::new(token.expose())),
+            expires_at: answer.token_expires_at,
+            message,
+        })),
+        DecisionStatus::Rejected => Ok(Answer::Rejected { message }),
+        // The poller rides these out.
+        DecisionStatus::PendingReview => Ok(Answer::StillHeld),
+        DecisionStatus::Unknown(word) => Err(ClientError::unknown_status(&word)),
+    }
+}
+
+fn unusable(error: ClientError) -> ApproverError {
+    ApproverError(Box::new(error))
+}
