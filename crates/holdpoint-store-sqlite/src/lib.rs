@@ -23,9 +23,11 @@
 
 mod error;
 mod gate;
+mod journal;
 mod open;
 mod wal;
 mod writer;
 
 pub use crate::error::OpenError;
 pub use crate::gate::SqliteStore;
+pub use crate::journal::SqliteJournal;

@@ -150,10 +150,7 @@ impl Agents for SqliteStore {
                     )
                     .execute(&mut transaction.connection)
                     .await?;
-                    let change = match settings.signed_tokens {
-                        true => "signed tokens on",
-                        false => "signed tokens off",
-                    };
+                    let change = if settings.signed_tokens { "signed tokens on" } else { "signed tokens off" };
                     let entry = LogEntry::AgentChanged { name: name.clone(), change: change.to_owned(), by };
                     after_update(transaction, &name, done.rows_affected(), entry, now).await
                 })

@@ -154,7 +154,7 @@ impl TryFrom<DeclarationRow> for AppliedDeclaration {
 
     fn try_from(row: DeclarationRow) -> Result<Self, Self::Error> {
         let declaration = serde_json::from_str(&row.declaration)
-            .map_err(|_| rows::impossible("declarations", row.revision, "this is no declaration"))?;
+            .map_err(|_| rows::impossible("declarations", &row.revision, "this is no declaration"))?;
         Ok(Self {
             revision: row.revision,
             declaration: Arc::new(declaration),

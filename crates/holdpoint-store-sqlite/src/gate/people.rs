@@ -51,7 +51,7 @@ async fn redeem(
     now: Timestamp,
 ) -> Result<LinkOutcome, WriteError> {
     let (hash, at) = (hash.as_bytes().as_slice(), now.as_microsecond());
-    let used = sqlx::query!(
+    let redeemed = sqlx::query!(
         r#"UPDATE sign_in_links SET used_at = $2 WHERE hash = $1 AND used_at IS NULL AND expires_at > $2
         RETURNING user_id AS "user_id!: i64""#,
         hash,
@@ -59,15 +59,15 @@ async fn redeem(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if let Some(row) = used {
-        let user = sqlx::query_as!(
+    if let Some(row) = redeemed {
+        let found = sqlx::query_as!(
             RawUser,
             "SELECT id, name, password_hash, role, created_at FROM users WHERE id = $1",
             row.user_id
         )
         .fetch_one(&mut *connection)
         .await?;
-        let user = User::try_from(user)?;
+        let user = User::try_from(found)?;
         log::insert(connection, access(&user.name, "signed in by link", now)?).await?;
         return Ok(LinkOutcome::SignedIn(user));
     }

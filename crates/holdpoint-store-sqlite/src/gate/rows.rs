@@ -13,7 +13,11 @@ use sqlx::{Executor, Sqlite};
 
 use crate::error::WriteError;
 
-pub(super) fn impossible(table: &'static str, row: impl ToString, reason: &'static str) -> StoreError {
+pub(super) fn impossible(
+    table: &'static str,
+    row: &(impl ToString + ?Sized),
+    reason: &'static str,
+) -> StoreError {
     StoreError::ImpossibleRow { table, row: row.to_string(), reason }
 }
 
@@ -22,13 +26,12 @@ pub(super) fn instant(
     row: &impl ToString,
     micros: i64,
 ) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(micros)
-        .map_err(|_| impossible(table, row.to_string(), "an instant is out of range"))
+    Timestamp::from_microsecond(micros).map_err(|_| impossible(table, row, "an instant is out of range"))
 }
 
-fn hash(table: &'static str, row: impl ToString, bytes: Vec<u8>) -> Result<SecretHash, StoreError> {
+fn hash(table: &'static str, row: i64, bytes: Vec<u8>) -> Result<SecretHash, StoreError> {
     let bytes: [u8; 32] =
-        bytes.try_into().map_err(|_| impossible(table, row, "a hash is not 32 bytes long"))?;
+        bytes.try_into().map_err(|_| impossible(table, &row, "a hash is not 32 bytes long"))?;
     Ok(SecretHash::from_bytes(bytes))
 }
 
@@ -62,12 +65,12 @@ impl TryFrom<RawAgent> for AgentRow {
             "active" => AgentState::Active,
             "paused" => AgentState::Paused,
             "revoked" => AgentState::Revoked,
-            _ => return Err(impossible(TABLE, raw.id, "unknown state")),
+            _ => return Err(impossible(TABLE, &raw.id, "unknown state")),
         };
         let token_ttl = match raw.token_ttl.map(u64::try_from) {
             None => None,
             Some(Ok(micros)) => Some(Duration::from_micros(micros)),
-            Some(Err(_)) => return Err(impossible(TABLE, raw.id, "a negative length of time")),
+            Some(Err(_)) => return Err(impossible(TABLE, &raw.id, "a negative length of time")),
         };
         Ok(Self {
             key_hash: hash(TABLE, raw.id, raw.key_hash)?,
@@ -247,10 +250,10 @@ impl RevisionRow {
             Some("medium") => Some(RiskLevel::Medium),
             Some("high") => Some(RiskLevel::High),
             Some("critical") => Some(RiskLevel::Critical),
-            Some(_) => return Err(impossible(TABLE, row(), "unknown risk level")),
+            Some(_) => return Err(impossible(TABLE, &row(), "unknown risk level")),
         };
         let summary = serde_json::from_str(&self.summary)
-            .map_err(|_| impossible(TABLE, row(), "the summary is no list of texts"))?;
+            .map_err(|_| impossible(TABLE, &row(), "the summary is no list of texts"))?;
         let made_at = instant(TABLE, &row(), self.made_at)?;
         Ok(Revision {
             id: RevisionId::new(self.id),
@@ -286,15 +289,15 @@ impl TryFrom<RawLog> for LogRow {
     fn try_from(raw: RawLog) -> Result<Self, StoreError> {
         const TABLE: &str = "log";
         let entry: LogEntry = serde_json::from_str(&raw.entry)
-            .map_err(|_| impossible(TABLE, raw.seq, "the entry cannot be read"))?;
+            .map_err(|_| impossible(TABLE, &raw.seq, "the entry cannot be read"))?;
         if entry.kind() != raw.kind {
-            return Err(impossible(TABLE, raw.seq, "kind and entry do not fit"));
+            return Err(impossible(TABLE, &raw.seq, "kind and entry do not fit"));
         }
         let task_id = raw
             .task_id
             .map(TaskId::parse)
             .transpose()
-            .map_err(|_| impossible(TABLE, raw.seq, "unusable task id"))?;
+            .map_err(|_| impossible(TABLE, &raw.seq, "unusable task id"))?;
         Ok(Self {
             seq: LogSeq(raw.seq),
             at: instant(TABLE, &raw.seq, raw.at)?,
@@ -322,7 +325,7 @@ impl TryFrom<RawUser> for User {
         let role = match raw.role.as_str() {
             "admin" => Role::Admin,
             "reviewer" => Role::Reviewer,
-            _ => return Err(impossible(TABLE, raw.id, "unknown role")),
+            _ => return Err(impossible(TABLE, &raw.id, "unknown role")),
         };
         Ok(Self {
             id: UserId(raw.id),
@@ -340,6 +343,6 @@ pub(super) fn image_type(row: i64, media_type: &str) -> Result<ImageType, StoreE
         "image/jpeg" => Ok(ImageType::Jpeg),
         "image/gif" => Ok(ImageType::Gif),
         "image/webp" => Ok(ImageType::Webp),
-        _ => Err(impossible("images", row, "unknown media type")),
+        _ => Err(impossible("images", &row, "unknown media type")),
     }
 }

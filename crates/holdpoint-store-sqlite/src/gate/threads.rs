@@ -373,7 +373,7 @@ impl Threads for SqliteStore {
                 "approved" => counts.approved = row.threads,
                 "rejected" => counts.rejected = row.threads,
                 "expired" => counts.expired = row.threads,
-                _ => return Err(rows::impossible("threads", row.state, "unknown state")),
+                _ => return Err(rows::impossible("threads", &row.state, "unknown state")),
             }
         }
         Ok(counts)

@@ -1,0 +1,203 @@
+//! The steps of a hold, one conditional statement each.
+
+use holdpoint_core::{
+    Ending, HeldCall, HoldId, HoldState, Moved, NewHold, Opened, Owner, Resolution, Step, StoredResult,
+};
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::rows::{self, live_of};
+use crate::error::WriteError;
+
+pub(super) async fn open(connection: &mut SqliteConnection, new: NewHold) -> Result<Opened, WriteError> {
+    let NewHold { identity, hold, arguments, definition, policy, at } = new;
+    let (principal, server, tool) =
+        (identity.principal.as_str(), identity.server.as_str(), identity.tool.as_str());
+    let digest = identity.digest.as_bytes().as_slice();
+    let (task, thread) = (hold.task.as_str(), hold.thread.as_str());
+    let arguments_text = arguments.as_deref();
+    let definition_bytes = definition.as_ref().map(|definition| definition.as_bytes().as_slice());
+    let (policy_text, micros) = (policy.as_str(), at.as_microsecond());
+    let opened = sqlx::query!(
+        "INSERT INTO holds (version, state, principal, server, tool, digest, task_id, thread_id, binding, review_url,
+            arguments, definition, policy, opened_at, changed_at)
+        VALUES ((SELECT coalesce(max(version), 0) + 1 FROM holds), 'pending', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+            $11, $12, $12)
+        ON CONFLICT DO NOTHING",
+        principal,
+        server,
+        tool,
+        digest,
+        task,
+        thread,
+        hold.binding,
+        hold.review_url,
+        arguments_text,
+        definition_bytes,
+        policy_text,
+        micros
+    )
+    .execute(&mut *connection)
+    .await?;
+    if opened.rows_affected() == 0 {
+        let live = live_of(connection, &identity).await?;
+        return live.map(Opened::Joined).ok_or_else(|| rows::impossible(0, "neither opened nor live").into());
+    }
+    let id = opened.last_insert_rowid();
+    let opened_at = Timestamp::from_microsecond(micros)
+        .map_err(|_| rows::impossible(id, "an instant is out of range"))?;
+    Ok(Opened::Mine(HeldCall {
+        id: HoldId(id),
+        state: HoldState::Pending,
+        identity,
+        hold,
+        arguments,
+        definition,
+        policy,
+        opened_at,
+        claim: None,
+        result: None,
+        delivered: false,
+    }))
+}
+
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    step: Step,
+    at: Timestamp,
+) -> Result<Moved, WriteError> {
+    let at = at.as_microsecond();
+    let rows = match step {
+        Step::Claim { owner, stale_before } => claim(connection, id, owner, stale_before, at).await?,
+        Step::Dispatch { owner } => dispatch(connection, id, owner, at).await?,
+        Step::Finish { result } => finish(connection, id, result, at).await?,
+        Step::Lose => lose(connection, id, at).await?,
+        Step::End(ending) => end(connection, id, ending, at).await?,
+        Step::Deliver => deliver(connection, id, at).await?,
+        Step::Resolve(resolution) => resolve(connection, id, resolution, at).await?,
+    };
+    Ok(if rows == 1 { Moved::Yes } else { Moved::No })
+}
+
+async fn claim(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    owner: Owner,
+    stale_before: Timestamp,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let (owner, stale_before) = (&*owner.0, stale_before.as_microsecond());
+    let done = sqlx::query!(
+        "UPDATE holds SET state = 'approved', claim_owner = $2, claimed_at = $4, changed_at = $4,
+            version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND (state = 'pending' OR (state = 'approved' AND claimed_at < $3))",
+        id.0,
+        owner,
+        stale_before,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn dispatch(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    owner: Owner,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let owner = &*owner.0;
+    let done = sqlx::query!(
+        "UPDATE holds SET state = 'dispatched', changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state = 'approved' AND claim_owner = $2",
+        id.0,
+        owner,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn finish(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    result: Option<StoredResult>,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let result = result.as_ref().map(StoredResult::as_bytes);
+    let done = sqlx::query!(
+        "UPDATE holds SET state = 'done', result = $2, changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state = 'dispatched'",
+        id.0,
+        result,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn lose(connection: &mut SqliteConnection, id: HoldId, at: i64) -> Result<u64, WriteError> {
+    let done = sqlx::query!(
+        "UPDATE holds SET state = 'unknown', changed_at = $2, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state = 'dispatched'",
+        id.0,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn end(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    ending: Ending,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let state = Step::End(ending).to().as_str();
+    let done = sqlx::query!(
+        "UPDATE holds SET state = $2, changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state IN ('pending', 'approved')",
+        id.0,
+        state,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn deliver(connection: &mut SqliteConnection, id: HoldId, at: i64) -> Result<u64, WriteError> {
+    let done = sqlx::query!(
+        "UPDATE holds SET delivered = 1, result = NULL, changed_at = $2, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state = 'done' AND delivered = 0",
+        id.0,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn resolve(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    resolution: Resolution,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let state = Step::Resolve(resolution).to().as_str();
+    let done = sqlx::query!(
+        "UPDATE holds SET state = $2, changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state IN ('dispatched', 'unknown')",
+        id.0,
+        state,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
