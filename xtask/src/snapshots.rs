@@ -19,29 +19,43 @@ pub(crate) fn start() -> Result<PathBuf> {
 /// Fails on snapshots that wait for review and on those no test compared.
 pub(crate) fn check(scope: Scope) -> Result<()> {
     let compared = read_references()?;
-    let mut pending = Vec::new();
-    let mut unreferenced = Vec::new();
-    for top in ["crates", "examples", "tests", "xtask"] {
+    let mut findings = Findings::default();
+    for top in ["bench", "crates", "examples", "tests", "xtask"] {
         if scope == Scope::Quick && top == "tests" {
             continue;
         }
-        visit(&root().join(top), &mut |file| {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            if name.ends_with(".snap.new") || name.ends_with(".pending-snap") {
-                pending.push(file.to_path_buf());
-            } else if name.ends_with(".snap") && !compared.contains(file) {
-                unreferenced.push(file.to_path_buf());
-            }
-        })?;
+        visit(&root().join(top), &mut |file| findings.look_at(file, &compared))?;
     }
-    if pending.is_empty() && unreferenced.is_empty() {
-        return Ok(());
+    match findings.complaint() {
+        None => Ok(()),
+        Some(complaint) => bail!(complaint),
     }
-    bail!(
-        "{}{}",
-        list("snapshots that nobody accepted yet", &pending),
-        list("snapshots that no test compares", &unreferenced)
-    )
+}
+
+#[derive(Debug, Default)]
+struct Findings {
+    pending: Vec<PathBuf>,
+    unreferenced: Vec<PathBuf>,
+}
+
+impl Findings {
+    fn look_at(&mut self, file: &Path, compared: &BTreeSet<PathBuf>) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".snap.new") || name.ends_with(".pending-snap") {
+            self.pending.push(file.to_path_buf());
+        } else if name.ends_with(".snap") && !compared.contains(file) {
+            self.unreferenced.push(file.to_path_buf());
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let complaint = [
+            list("snapshots that nobody accepted yet", &self.pending),
+            list("snapshots that no test compares", &self.unreferenced),
+        ]
+        .concat();
+        (!complaint.is_empty()).then_some(complaint)
+    }
 }
 
 fn list(title: &str, files: &[PathBuf]) -> String {
@@ -59,7 +73,7 @@ fn references() -> PathBuf {
 fn read_references() -> Result<BTreeSet<PathBuf>> {
     let file = references();
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(text.lines().filter_map(|line| Path::new(line).canonicalize().ok()).collect())
+    Ok(text.lines().filter_map(|line| root().join(line).canonicalize().ok()).collect())
 }
 
 fn visit(folder: &Path, seen: &mut impl FnMut(&Path)) -> Result<()> {
@@ -77,4 +91,23 @@ fn visit(folder: &Path, seen: &mut impl FnMut(&Path)) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_snapshot_that_is_compared_is_fine() {
+    let file = PathBuf::from("/x/snapshots/it__help.snap");
+    let mut findings = Findings::default();
+    findings.look_at(&file, &BTreeSet::from([file.clone()]));
+    findings.look_at(Path::new("/x/src/lib.rs"), &BTreeSet::new());
+    assert_eq!(findings.complaint(), None);
+}
+
+#[test]
+fn a_snapshot_that_is_stale_or_waits_is_named() {
+    let mut findings = Findings::default();
+    findings.look_at(Path::new("/x/old.snap"), &BTreeSet::new());
+    findings.look_at(Path::new("/x/it.snap.new"), &BTreeSet::new());
+    let complaint = findings.complaint().unwrap();
+    assert!(complaint.contains("nobody accepted yet:\n  /x/it.snap.new"), "{complaint}");
+    assert!(complaint.contains("no test compares:\n  /x/old.snap"), "{complaint}");
 }

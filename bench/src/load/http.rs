@@ -129,13 +129,21 @@ async fn one(mut connection: Connection, target: Arc<Target>, until: Until) -> R
         calls += 1;
         let request = target.next_request()?;
         let start = Instant::now();
-        let good = target.ask(&mut connection, request).await?;
-        if good {
-            outcome.latencies.push(start.elapsed());
-        } else {
-            outcome.errors += 1;
+        match target.ask(&mut connection, request).await? {
+            Answer::Good => outcome.latencies.push(start.elapsed()),
+            Answer::Bad(what) => {
+                if outcome.errors == 0 {
+                    eprintln!("not the expected answer: {what}");
+                }
+                outcome.errors += 1;
+            }
         }
     }
+}
+
+enum Answer {
+    Good,
+    Bad(String),
 }
 
 struct Target {
@@ -203,15 +211,19 @@ impl Target {
         request.body(Full::new(Bytes::from(body))).context("cannot build a request")
     }
 
-    async fn ask(&self, connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<bool> {
+    async fn ask(&self, connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Answer> {
         connection.ready().await.context("the connection was closed")?;
         let response = connection.send_request(request).await.context("no answer")?;
-        let ok = response.status().is_success();
+        let status = response.status();
         let body = response.into_body().collect().await.context("half an answer")?.to_bytes();
-        Ok(ok
-            && match self.question {
-                Question::ToolCall => is_echo(&body),
-                Question::Decision => contains(&body, b"\"allow\""),
-            })
+        let expected = match self.question {
+            Question::ToolCall => is_echo(&body),
+            Question::Decision => contains(&body, b"\"allow\""),
+        };
+        Ok(if status.is_success() && expected {
+            Answer::Good
+        } else {
+            Answer::Bad(format!("{status} {}", String::from_utf8_lossy(&body)))
+        })
     }
 }

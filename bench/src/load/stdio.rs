@@ -154,3 +154,10 @@ impl Drop for Session {
         end(&mut self.child);
     }
 }
+
+#[test]
+fn the_id_is_found_wherever_it_stands() {
+    assert_eq!(id_of(br#"{"jsonrpc":"2.0","id":17,"result":{}}"#), Some(17));
+    assert_eq!(id_of(br#"{"result":{},"id":9}"#), Some(9));
+    assert_eq!(id_of(br#"{"jsonrpc":"2.0","method":"notifications/progress"}"#), None);
+}

@@ -198,3 +198,10 @@ const fn name(route: Route) -> &'static str {
         Route::Stdio => "stdio → stdio",
     }
 }
+
+#[test]
+fn a_median_is_the_middle() {
+    assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
+    assert!(median(Vec::new()).is_nan());
+}
