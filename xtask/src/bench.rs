@@ -6,15 +6,13 @@ use crate::command::{self, cargo, program, target};
 
 /// Builds and measures; `arguments` go to the measuring program.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    command::run(cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "holdpoint",
-        "--package",
-        "holdpoint-bench",
-    ]))?;
+    let without_ours = ["--floor", "--help"].iter().any(|argument| arguments.contains(argument));
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--package", "holdpoint-bench"]);
+    if !without_ours {
+        build.args(["--package", "holdpoint"]);
+    }
+    command::run(&mut build)?;
     let folder = target().join("release");
     command::run(
         program(folder.join("holdpoint-bench"))
