@@ -1,0 +1,11 @@
+//! The client through its public door, before a scripted Gate on real sockets.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod ask;
+mod client;
+mod redeem;
+mod resend;
+mod settings;
+mod setup;
+mod wait;
