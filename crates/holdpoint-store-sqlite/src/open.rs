@@ -26,9 +26,25 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens, creates or migrates the database at `path`.
-    pub(crate) async fn open(path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
+    ///
+    /// On a thread for blocking work: the lock may have to be waited for, and the migrator's future cannot be moved
+    /// between threads.
+    pub(crate) async fn open(path: &Path, migrator: &'static Migrator) -> Result<Self, OpenError> {
+        let runtime = tokio::runtime::Handle::current();
+        let at = path.to_owned();
+        match tokio::task::spawn_blocking(move || runtime.block_on(Self::open_at(&at, migrator))).await {
+            Ok(opened) => opened,
+            Err(error) => Err(OpenError::Other { path: path.to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    async fn open_at(path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
         let failed = |error| OpenError::from_sqlx(path.to_owned(), error);
-        let lock = lock_for_migration(path).await?;
+        let not_accessible = |error| OpenError::NotAccessible {
+            path: path.to_owned(),
+            source: Box::<std::io::Error>::new(error),
+        };
+        let lock = lock_for_migration(path).map_err(not_accessible)?;
         let mut writer = options(path).connect().await.map_err(failed)?;
         migrate(&mut writer, migrator, path).await?;
         drop(lock);
@@ -41,8 +57,7 @@ impl Database {
             .connect_with(options(path).create_if_missing(false))
             .await
             .map_err(failed)?;
-        let watch = WalWatch::open(path)
-            .map_err(|error| OpenError::NotAccessible { path: path.to_owned(), source: Box::new(error) })?;
+        let watch = WalWatch::open(path).map_err(not_accessible)?;
         Ok(Self { writer, readers, watch })
     }
 }
@@ -60,24 +75,12 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Two processes that start at once must not both create the tables. The lock goes with the file handle.
-async fn lock_for_migration(path: &Path) -> Result<File, OpenError> {
+fn lock_for_migration(path: &Path) -> std::io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let name = PathBuf::from(name);
-    let not_accessible = {
-        let path = path.to_owned();
-        move |error: std::io::Error| OpenError::NotAccessible { path, source: Box::new(error) }
-    };
-    let locked = tokio::task::spawn_blocking(move || {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(name)?;
-        file.lock()?;
-        Ok(file)
-    });
-    match locked.await {
-        Ok(Ok(file)) => Ok(file),
-        Ok(Err(error)) => Err(not_accessible(error)),
-        Err(error) => Err(not_accessible(std::io::Error::other(error))),
-    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(PathBuf::from(name))?;
+    file.lock()?;
+    Ok(file)
 }
 
 async fn migrate(writer: &mut SqliteConnection, migrator: &Migrator, path: &Path) -> Result<(), OpenError> {

@@ -1,0 +1,5 @@
+//! Gate's state and the journal on real files.
+
+mod gate;
+mod journal;
+mod opening;
