@@ -1,0 +1,148 @@
+//! From the entries of tools files to the table that calls are looked up in.
+
+mod entry;
+
+pub(crate) use entry::plain_line;
+
+use crate::{
+    glob::{Glob, is_glob},
+    load::Located,
+    mistake::{Finding, Findings},
+    policy::{Entry, ServerTable, Table, WORKFLOW_NAME, unmatched_deny, unmatched_gate},
+    source::{Sources, Span},
+    template::Engine,
+    written::{TokenRule, ToolsFile, Unmatched},
+};
+use holdpoint_core::{PolicyRevision, Tokens};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+/// What holds where an entry says nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    pub(crate) workflow_name: String,
+    pub(crate) tokens: Tokens,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) unmatched: Unmatched,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            workflow_name: WORKFLOW_NAME.to_owned(),
+            tokens: Tokens::Required,
+            patience: None,
+            unmatched: Unmatched::Gate,
+        }
+    }
+}
+
+pub(crate) const fn tokens(rule: TokenRule) -> Tokens {
+    match rule {
+        TokenRule::Required => Tokens::Required,
+        TokenRule::Optional => Tokens::Optional,
+        TokenRule::Off => Tokens::Off,
+    }
+}
+
+/// Compiles one tools file after the other.
+pub(crate) struct Compiler {
+    defaults: Defaults,
+    engine: Engine,
+    servers: HashMap<Box<str>, Vec<Named>>,
+}
+
+/// An entry and where its name is written.
+struct Named {
+    entry: Arc<Entry>,
+    span: Span,
+    glob: Option<Glob>,
+}
+
+impl Compiler {
+    pub(crate) fn new(defaults: Defaults) -> Self {
+        Self { defaults, engine: Engine::default(), servers: HashMap::new() }
+    }
+
+    /// `folder` is what the file's own paths are relative to.
+    pub(crate) fn add(&mut self, file: &ToolsFile, folder: &Path, sources: &mut Sources, findings: &mut Findings) {
+        let server = file.server.value.as_str();
+        let mut named = Vec::new();
+        for written in &file.tools {
+            let glob = pattern(&written.value.name, findings);
+            let mut reading =
+                entry::Reading { server, folder, defaults: &self.defaults, engine: &mut self.engine, sources, findings };
+            let entry = reading.entry(written);
+            if let (Some(entry), Ok(glob)) = (entry, glob) {
+                named.push(Named { entry: Arc::new(entry), span: written.value.name.span, glob });
+            }
+        }
+        self.servers.entry(server.into()).or_default().extend(named);
+    }
+
+    /// Everything that was added, ready for look-ups.
+    pub(crate) fn finish(mut self, revision: PolicyRevision, findings: &mut Findings) -> Table {
+        let unmatched = match self.defaults.unmatched {
+            Unmatched::Deny => unmatched_deny(),
+            Unmatched::Gate => {
+                let Defaults { workflow_name, tokens, patience, .. } = &self.defaults;
+                unmatched_gate(&mut self.engine, workflow_name, *tokens, *patience)
+            }
+        };
+        let mut servers = HashMap::new();
+        for (server, entries) in self.servers {
+            check_ties(&entries, findings);
+            let mut table = ServerTable::default();
+            for Named { entry, glob, .. } in entries {
+                match glob {
+                    None => table.insert_exact(entry),
+                    Some(glob) => table.insert_glob(glob, entry),
+                }
+            }
+            servers.insert(server, table);
+        }
+        Table { servers, unmatched, engine: self.engine.finish(), revision }
+    }
+}
+
+/// The glob that a name is; `None` if it is an exact name.
+fn pattern(name: &Located<String>, findings: &mut Findings) -> Result<Option<Glob>, ()> {
+    if name.value.trim().is_empty() {
+        let finding = Finding::at(name.span, "a tool's name cannot be empty");
+        findings.push(finding.hint("write the tool's exact name, or a glob"));
+        return Err(());
+    }
+    let looks_like_pattern = is_glob(&name.value) || name.value.contains(['[', ']', '{', '}', '\\']);
+    if !looks_like_pattern {
+        return Ok(None);
+    }
+    Glob::parse(&name.value).map(Some).map_err(|why| {
+        let hint = "write one entry per kind of name; `*` is any text, `?` any one character";
+        findings.push(Finding::at(name.span, format!("`{}` is no pattern: {why}", name.value)).hint(hint));
+    })
+}
+
+/// Two entries of the same rank for the same tool: neither may win.
+fn check_ties(entries: &[Named], findings: &mut Findings) {
+    for (at, later) in entries.iter().enumerate() {
+        let clash = entries.iter().take(at).find(|earlier| match (&earlier.glob, &later.glob) {
+            (None, None) => earlier.entry.pattern == later.entry.pattern,
+            (Some(a), Some(b)) => a.specificity() == b.specificity() && a.overlaps(b),
+            (None, Some(_)) | (Some(_), None) => false,
+        });
+        let Some(earlier) = clash else { continue };
+        let (pattern, other) = (&later.entry.pattern, &earlier.entry.pattern);
+        let finding = if pattern == other {
+            Finding::at(later.span, format!("there is an entry for `{pattern}` already"))
+                .hint("keep one of them")
+                .related(earlier.span, "first written here")
+        } else {
+            Finding::at(
+                later.span,
+                format!("`{pattern}` and `{other}` can match the same tool, and neither is more specific"),
+            )
+            .hint("name the tools that both match, or make one of the globs longer")
+            .related(earlier.span, "the other one")
+        };
+        findings.push(finding);
+    }
+}

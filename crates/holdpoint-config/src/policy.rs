@@ -1,0 +1,256 @@
+//! The policy in force: which entry a call falls under, and what comes of it.
+
+use crate::{
+    explain::Explanation,
+    glob::{Glob, fold, is_folded},
+    mapping::{Asking, Mapping, Payload},
+    secret::FingerprintKey,
+    template::{Engine, Lines},
+};
+use holdpoint_core::{EntryName, Plan, PlanError, Policy, PolicyRevision, Tokens, ToolCall};
+use minijinja::Environment;
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+
+/// Who the reviewer sees asking where nothing else is said.
+pub(crate) const WORKFLOW_NAME: &str = "Holdpoint";
+
+/// A policy made from configuration. Look-ups are exact names in a hash map, then globs from the most specific down;
+/// nothing is compiled here.
+pub struct PolicySet {
+    table: Arc<Table>,
+    key: FingerprintKey,
+}
+
+/// What is to be done with calls to a tool, whatever their arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They run without being asked about.
+    Pass,
+    /// They never run.
+    Deny,
+    /// Gate is asked, or the call is refused because the entry does not fit it.
+    Gate,
+}
+
+/// Every entry, ready to be looked up.
+pub(crate) struct Table {
+    pub(crate) servers: HashMap<Box<str>, ServerTable>,
+    pub(crate) unmatched: Entry,
+    pub(crate) engine: Environment<'static>,
+    pub(crate) revision: PolicyRevision,
+}
+
+/// The entries for one server.
+#[derive(Debug, Default)]
+pub(crate) struct ServerTable {
+    exact: HashMap<Box<str>, Arc<Entry>>,
+    /// Exact names that fold to this one.
+    folded: HashMap<Box<str>, Arc<Entry>>,
+    /// Most specific first.
+    globs: Vec<GlobEntry>,
+    /// Whether any name has upper-case letters.
+    mixed_case: bool,
+}
+
+#[derive(Debug)]
+struct GlobEntry {
+    glob: Glob,
+    folded: Glob,
+    entry: Arc<Entry>,
+}
+
+/// One entry of a tools file, or what stands for it where there is none.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: EntryName,
+    /// The tool's name, or a glob.
+    pub(crate) pattern: Box<str>,
+    pub(crate) action: EntryAction,
+    /// Where it is written.
+    pub(crate) place: Option<EntryPlace>,
+}
+
+/// A place in a tools file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryPlace {
+    /// The file.
+    pub path: PathBuf,
+    /// From 1.
+    pub line: usize,
+}
+
+impl fmt::Display for EntryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum EntryAction {
+    Pass,
+    Deny,
+    Gate(Box<Mapping>),
+}
+
+/// Which entry a call falls under.
+pub(crate) enum Found<'t> {
+    Exact(&'t Entry),
+    Glob(&'t Entry),
+    Unmatched(&'t Entry),
+    /// A reader that ignores case would take another entry, so neither is used.
+    Lookalike(&'t Entry),
+}
+
+impl ServerTable {
+    pub(crate) fn insert_exact(&mut self, entry: Arc<Entry>) {
+        self.mixed_case |= !is_folded(&entry.pattern);
+        self.folded.entry(fold(&entry.pattern).into()).or_insert_with(|| Arc::clone(&entry));
+        self.exact.insert(entry.pattern.clone(), entry);
+    }
+
+    pub(crate) fn insert_glob(&mut self, glob: Glob, entry: Arc<Entry>) {
+        self.mixed_case |= !is_folded(&entry.pattern);
+        let at = self.globs.partition_point(|other| other.glob.specificity() >= glob.specificity());
+        self.globs.insert(at, GlobEntry { folded: glob.folded(), glob, entry });
+    }
+
+    fn find<'t>(&'t self, tool: &str, unmatched: &'t Entry) -> Found<'t> {
+        if let Some(entry) = self.exact.get(tool) {
+            return Found::Exact(entry);
+        }
+        let glob = self.globs.iter().find(|entry| entry.glob.matches(tool));
+        if self.mixed_case || !is_folded(tool) {
+            let folded = fold(tool);
+            let glob_folded = || self.globs.iter().find(|entry| entry.folded.matches(&folded));
+            let other = self.folded.get(&*folded).or_else(|| glob_folded().map(|entry| &entry.entry));
+            let same = |other: &Arc<Entry>| glob.is_some_and(|entry| Arc::ptr_eq(&entry.entry, other));
+            if let Some(other) = other.filter(|other| !same(other)) {
+                return Found::Lookalike(other);
+            }
+        }
+        glob.map_or(Found::Unmatched(unmatched), |entry| Found::Glob(&entry.entry))
+    }
+}
+
+impl Table {
+    pub(crate) fn find(&self, server: &str, tool: &str) -> Found<'_> {
+        match self.servers.get(server) {
+            Some(table) => table.find(tool, &self.unmatched),
+            None => Found::Unmatched(&self.unmatched),
+        }
+    }
+
+    pub(crate) fn revision(&self) -> PolicyRevision {
+        self.revision.clone()
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl PolicySet {
+    pub(crate) fn new(table: Arc<Table>, key: FingerprintKey) -> Self {
+        Self { table, key }
+    }
+
+    /// For a server without any configuration: Gate is asked about every call, showing all arguments.
+    #[must_use]
+    pub fn gate_everything(server: &str, key: FingerprintKey) -> Self {
+        let mut engine = Engine::default();
+        let unmatched = unmatched_gate(&mut engine, WORKFLOW_NAME, Tokens::Required, None);
+        let table = Table {
+            servers: HashMap::from([(server.into(), ServerTable::default())]),
+            unmatched,
+            engine: engine.finish(),
+            revision: PolicyRevision::new("gate-everything"),
+        };
+        Self::new(Arc::new(table), key)
+    }
+
+    /// What is to be done with calls to `tool`, without looking at their arguments.
+    #[must_use]
+    pub fn action_of(&self, server: &str, tool: &str) -> Action {
+        match self.table.find(server, tool) {
+            Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => match entry.action {
+                EntryAction::Pass => Action::Pass,
+                EntryAction::Deny => Action::Deny,
+                EntryAction::Gate(_) => Action::Gate,
+            },
+            Found::Lookalike(_) => Action::Deny,
+        }
+    }
+
+    /// What would be done with `call`, and why.
+    #[must_use]
+    pub fn explain(&self, call: &ToolCall) -> Explanation {
+        let found = self.table.find(call.server.as_str(), call.tool.as_str());
+        Explanation::new(call, &found, self.plan(call))
+    }
+}
+
+impl Policy for PolicySet {
+    fn plan(&self, call: &ToolCall) -> Result<Plan, PlanError> {
+        let entry = match self.table.find(call.server.as_str(), call.tool.as_str()) {
+            Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => entry,
+            Found::Lookalike(entry) => {
+                let problem = "the tool's name differs from it only in case".to_owned();
+                return Err(PlanError { entry: entry.name.clone(), problem });
+            }
+        };
+        match &entry.action {
+            EntryAction::Pass => Ok(Plan::Pass(entry.name.clone())),
+            EntryAction::Deny => Ok(Plan::Deny(entry.name.clone())),
+            EntryAction::Gate(mapping) => {
+                let (engine, key) = (&self.table.engine, &self.key);
+                let asking = Asking { entry: &entry.name, mapping, engine, key };
+                asking.ask(call).map(|ask| Plan::Gate(Box::new(ask)))
+            }
+        }
+    }
+
+    fn revision(&self) -> PolicyRevision {
+        self.table.revision()
+    }
+}
+
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicySet").field("revision", &self.table.revision).finish_non_exhaustive()
+    }
+}
+
+/// What stands for an entry where none matches and Gate is to be asked.
+pub(crate) fn unmatched_gate(
+    engine: &mut Engine,
+    workflow_name: &str,
+    tokens: Tokens,
+    patience: Option<std::time::Duration>,
+) -> Entry {
+    let mapping = generic(engine, workflow_name).map(|mapping| Mapping { tokens, patience, ..mapping });
+    let action = mapping.map_or(EntryAction::Deny, |mapping| EntryAction::Gate(Box::new(mapping)));
+    Entry { name: EntryName::new("unmatched"), pattern: "*".into(), action, place: None }
+}
+
+/// What stands for an entry where none matches and the call is to be refused.
+pub(crate) fn unmatched_deny() -> Entry {
+    Entry { name: EntryName::new("unmatched"), pattern: "*".into(), action: EntryAction::Deny, place: None }
+}
+
+/// What is said of a tool about which nothing is written. The templates are constants; `None` if they did not compile.
+pub(crate) fn generic(engine: &mut Engine, workflow_name: &str) -> Option<Mapping> {
+    Some(Mapping {
+        workflow_name: workflow_name.into(),
+        task_label: engine.compile("{{ tool }} on {{ server }}", Lines::One).ok()?.0,
+        subject: engine.compile("Run {{ tool }} on {{ server }}", Lines::One).ok()?.0,
+        preview: None,
+        risk_level: None,
+        summary: Vec::new(),
+        payload: Payload::Arguments,
+        schema: None,
+        tokens: Tokens::Required,
+        patience: None,
+    })
+}

@@ -1,0 +1,228 @@
+//! The files that were read together, and places in them.
+
+use crate::mistake::{Finding, Place, printable};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+/// Larger files are not configuration.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// One of the [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileId(pub(crate) u32);
+
+/// A range of bytes in one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Span {
+    pub(crate) file: FileId,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+impl Span {
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+#[derive(Debug)]
+struct SourceFile {
+    path: PathBuf,
+    text: String,
+    /// Never shown, not even in a mistake about the same line.
+    secrets: Vec<Range<usize>>,
+}
+
+/// Every file of one load, in the order read.
+#[derive(Debug, Default)]
+pub(crate) struct Sources(Vec<SourceFile>);
+
+impl Sources {
+    pub(crate) fn add(&mut self, path: PathBuf, text: String) -> FileId {
+        let secrets = looks_secret(&text);
+        self.0.push(SourceFile { path, text, secrets });
+        FileId(u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn text(&self, file: FileId) -> &str {
+        self.get(file).map_or("", |source| &source.text)
+    }
+
+    pub(crate) fn path(&self, file: FileId) -> &Path {
+        self.get(file).map_or_else(|| Path::new(""), |source| &source.path)
+    }
+
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|source| source.path.clone()).collect()
+    }
+
+    /// The source text of `span`, quotes and all.
+    pub(crate) fn slice(&self, span: Span) -> &str {
+        self.text(span.file).get(span.range()).unwrap_or_default()
+    }
+
+    /// Keeps what is in `span` out of everything that is shown.
+    pub(crate) fn hide(&mut self, span: Span) {
+        if let Some(source) = self.0.get_mut(span.file.0 as usize) {
+            source.secrets.push(span.range());
+        }
+    }
+
+    /// The part of `span` that `value[range]` was read from, or `span` itself where that cannot be told (escapes,
+    /// folded lines).
+    pub(crate) fn within(&self, span: Span, value: &str, range: Range<usize>) -> Span {
+        let raw = self.slice(span);
+        let Some(fragment) = value.get(range.clone()).filter(|fragment| !fragment.is_empty()) else {
+            return span;
+        };
+        let at = match raw.find(value) {
+            Some(at) => Some(at + range.start),
+            None if raw.matches(fragment).count() == 1 => raw.find(fragment),
+            None => None,
+        };
+        let Some(at) = at else { return span };
+        let start = span.start + u32::try_from(at).unwrap_or(0);
+        Span { file: span.file, start, end: start + u32::try_from(fragment.len()).unwrap_or(0) }
+    }
+
+    /// Line (from 1) of `span`.
+    pub(crate) fn line(&self, span: Span) -> usize {
+        let before = self.text(span.file).get(..span.start as usize).unwrap_or_default();
+        before.matches('\n').count() + 1
+    }
+
+    /// Where `span` is, for people. An underline ends with its line.
+    pub(crate) fn place(&self, span: Span) -> Place {
+        let text = self.text(span.file);
+        let start = (span.start as usize).min(text.len());
+        let line_start = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        let line_end =
+            text.get(start..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| start + length);
+        let end = (span.end as usize).clamp(start, line_end);
+        let shown = |range: Range<usize>| printable(&self.redacted(span.file, range)).into_owned();
+        let (before, marked) = (shown(line_start..start), shown(start..end));
+        let after = shown(end..line_end);
+        Place {
+            line: self.line(span),
+            column: text.get(line_start..start).map_or(0, |text| text.chars().count()) + 1,
+            text: format!("{before}{marked}{after}").trim_end().to_owned(),
+            before: before.chars().count(),
+            width: marked.trim_end().chars().count().max(1),
+        }
+    }
+
+    /// A short digest of all that was read: which configuration is in force.
+    pub(crate) fn revision(&self) -> String {
+        let mut hash = Sha256::new();
+        for source in &self.0 {
+            hash.update((source.text.len() as u64).to_be_bytes());
+            hash.update(source.text.as_bytes());
+        }
+        hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn get(&self, file: FileId) -> Option<&SourceFile> {
+        self.0.get(file.0 as usize)
+    }
+
+    /// Text with every secret in it replaced, character by character, so that columns stay.
+    fn redacted(&self, file: FileId, range: Range<usize>) -> String {
+        let Some(source) = self.get(file) else { return String::new() };
+        let hidden = |at: usize| source.secrets.iter().any(|secret| secret.contains(&at));
+        let text = source.text.get(range.clone()).unwrap_or_default();
+        text.char_indices().map(|(at, char)| if hidden(range.start + at) { '•' } else { char }).collect()
+    }
+}
+
+/// Keys and bearer tokens by their looks, also in files that do not parse.
+fn looks_secret(text: &str) -> Vec<Range<usize>> {
+    static PATTERN: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
+        regex::Regex::new(r#"\bsgt?_[A-Za-z0-9_-]{6,}|(?i:\b(?:bearer|basic)) +[^\s"'$]{6,}"#).ok()
+    });
+    let found = PATTERN.iter().flat_map(|pattern| pattern.find_iter(text));
+    found.map(|found| found.range()).collect()
+}
+
+/// Reads a text file whose writers have to be trusted: what is in it decides what runs.
+pub(crate) fn read(path: &Path) -> Result<String, Finding> {
+    let finding = |message: &str, hint: &str| Finding::file(path, message).hint(hint);
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if metadata.is_dir() {
+        return Err(finding("this is a folder, not a file", "name the file in it"));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(finding("this file is larger than 4 MiB", "configuration is small; is this the right file?"));
+    }
+    if writable_by_anybody(&metadata) {
+        return Err(finding(
+            "anybody on this machine may write to this file, and it decides what runs",
+            &format!("take the permission away: `chmod o-w {}`", path.display()),
+        ));
+    }
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| finding("this file is not UTF-8 text", "save it as UTF-8 and try again"))?;
+    Ok(text)
+}
+
+/// A folder that anybody may write to lets anybody replace the files in it.
+pub(crate) fn check_folder(path: &Path) -> Result<(), Finding> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_dir() {
+        return Err(Finding::file(path, "this is a file, not a folder").hint("name the folder it is in"));
+    }
+    if writable_by_anybody(&metadata) && !sticky(&metadata) {
+        return Err(Finding::file(
+            path,
+            "anybody on this machine may replace files in this folder, and they decide what runs",
+        )
+        .hint(&format!("take the permission away: `chmod o-w {}`", path.display())));
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
+    let (message, hint) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("there is no such file", "check the path, or create the file"),
+        std::io::ErrorKind::PermissionDenied => {
+            ("this file may not be read", "give the user that runs holdpoint the permission to read it")
+        }
+        _ => return Finding::file(path, &format!("this cannot be read: {error}")).hint("check the path"),
+    };
+    Finding::file(path, message).hint(hint)
+}
+
+#[cfg(unix)]
+fn writable_by_anybody(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o002 != 0
+}
+
+#[cfg(unix)]
+fn sticky(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o1000 != 0
+}
+
+#[cfg(not(unix))]
+fn writable_by_anybody(_: &fs::Metadata) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn sticky(_: &fs::Metadata) -> bool {
+    false
+}

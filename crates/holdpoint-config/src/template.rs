@@ -1,0 +1,116 @@
+//! Templates over a call: text with `{{ args.amount }}` in it.
+//!
+//! A plain path is looked up directly and shown as the caller wrote it: numbers keep their text, objects are JSON.
+//! Everything else goes to the template engine, with strict undefined values, bounded fuel and depth, and nothing to
+//! load from. There, a number that a 64-bit float cannot hold exactly cannot be used, rather than be shown wrong.
+
+mod engine;
+mod reads;
+
+pub(crate) use engine::Engine;
+pub(crate) use reads::{Reads, TemplateMistake, where_read};
+
+use crate::{
+    mistake::{printable, printable_lines},
+    pointer::walk,
+};
+use minijinja::Environment;
+use serde_json::{Map, Value};
+use std::{cell::OnceCell, fmt};
+
+/// A compiled template.
+#[derive(Debug)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+    lines: Lines,
+}
+
+/// How many lines the text may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// A line break is shown as an escape.
+    One,
+    /// Line breaks stay.
+    Many,
+}
+
+#[derive(Debug)]
+enum Part {
+    Text(Box<str>),
+    Argument { keys: Vec<Box<str>> },
+    Word(Word),
+    Engine { name: Box<str>, reads: Vec<Vec<Box<str>>> },
+}
+
+/// What a template can say of a call besides its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Tool,
+    Server,
+    Task,
+}
+
+/// What templates see of one call.
+pub(crate) struct Scope<'a> {
+    pub(crate) arguments: Option<&'a Map<String, Value>>,
+    pub(crate) tool: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) task: &'a str,
+    /// Arguments as the engine may see them, made when first needed: with secrets masked.
+    pub(crate) masked: &'a dyn Fn(&Map<String, Value>) -> Option<Map<String, Value>>,
+    pub(crate) context: OnceCell<minijinja::Value>,
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("tool", &self.tool).finish_non_exhaustive()
+    }
+}
+
+impl Template {
+    /// The text, or what is missing, in words without values.
+    pub(crate) fn render(&self, scope: &Scope<'_>, engine: &Environment<'static>) -> Result<String, String> {
+        let mut text = String::with_capacity(64);
+        for part in &self.parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Word(Word::Tool) => text.push_str(scope.tool),
+                Part::Word(Word::Server) => text.push_str(scope.server),
+                Part::Word(Word::Task) => text.push_str(scope.task),
+                Part::Argument { keys } => {
+                    let value = find(scope.arguments, keys).ok_or_else(|| missing(keys))?;
+                    push_value(value, &mut text);
+                }
+                Part::Engine { name, reads } => text.push_str(&engine::render(engine, name, reads, scope)?),
+            }
+        }
+        let shown = match self.lines {
+            Lines::One => printable(&text),
+            Lines::Many => printable_lines(&text),
+        };
+        Ok(match shown {
+            std::borrow::Cow::Borrowed(_) => text,
+            std::borrow::Cow::Owned(escaped) => escaped,
+        })
+    }
+}
+
+fn find<'v>(arguments: Option<&'v Map<String, Value>>, keys: &[Box<str>]) -> Option<&'v Value> {
+    walk(arguments?, keys.iter().map(|key| &**key))
+}
+
+fn missing(keys: &[Box<str>]) -> String {
+    format!("needs the argument `{}`, which the call does not have", keys.join("."))
+}
+
+/// A value as plain text.
+fn push_value(value: &Value, text: &mut String) {
+    match value {
+        Value::String(value) => text.push_str(value),
+        Value::Number(number) => text.push_str(number.as_str()),
+        Value::Bool(true) => text.push_str("true"),
+        Value::Bool(false) => text.push_str("false"),
+        Value::Null => text.push_str("null"),
+        Value::Array(_) | Value::Object(_) => text.push_str(&value.to_string()),
+    }
+}

@@ -1,0 +1,12 @@
+//! The files as written: one type per file, from which the reader and the published JSON Schemas both come.
+//!
+//! What these types cannot say (a URL that parses, a template that compiles, a server that exists) is checked when
+//! they are settled, in `settle` and `compile`.
+
+mod cases;
+mod holdpoint;
+mod tools;
+
+pub(crate) use cases::{Case, CasesFile, ExpectedPlan, ExpectedRequest};
+pub(crate) use holdpoint::{Gate, HoldpointFile, Server, TokenRule, Unmatched};
+pub(crate) use tools::{PayloadField, Risk, ToolEntry, ToolsFile, WrittenAction};
