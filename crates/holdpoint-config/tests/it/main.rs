@@ -1,0 +1,3 @@
+//! Through the public doors: `load`, `check`, `PolicySet`.
+
+mod shipped;

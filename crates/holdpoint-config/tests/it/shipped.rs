@@ -1,0 +1,50 @@
+//! What ships in `config/`.
+
+use holdpoint_config::{check, schemas};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn config() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+fn env() -> BTreeMap<String, String> {
+    let pairs = [
+        ("STACKSONA_GATE_URL", "https://gate.example.com"),
+        ("STACKSONA_API_KEY", "sg_test"),
+        ("PAYMENTS_TOKEN", "test"),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn the_shipped_configuration_is_clean_and_its_cases_hold() {
+    let report = check(&config(), &env());
+    assert!(report.is_clean(), "{report}");
+    assert!(report.cases.len() >= 16, "{report}");
+}
+
+#[test]
+fn each_tools_file_can_be_checked_by_itself() {
+    for (file, cases) in [("tools/payments.yaml", 7), ("tools/files.yaml", 9), ("tools/files.cases.yaml", 9)] {
+        let report = check(&config().join(file), &BTreeMap::new());
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.cases.len(), cases, "{file}");
+    }
+}
+
+/// To renew them: `HOLDPOINT_WRITE_SCHEMAS=1 cargo nextest run -p holdpoint-config schemas`.
+#[test]
+fn the_published_schemas_are_current() {
+    for (name, text) in schemas() {
+        let path = config().join("schema").join(name);
+        if std::env::var_os("HOLDPOINT_WRITE_SCHEMAS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let published = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(published, text, "config/schema/{name} is out of date");
+    }
+}
