@@ -134,7 +134,7 @@ impl Board {
                 // A long poll that comes back early without a decision must not turn into a busy loop.
                 let early = wait.is_some_and(|wait| took < wait / 2);
                 let interval = self.pace.next(pending.recommended_poll_after_seconds, luck());
-                let long_after = if early { self.pace.interval_min } else { Duration::ZERO };
+                let long_after = if early { interval } else { Duration::ZERO };
                 thread.still_pending(interval, long_after);
                 return;
             }
