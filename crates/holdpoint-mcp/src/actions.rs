@@ -1,0 +1,30 @@
+use holdpoint_core::ServerName;
+use std::fmt;
+
+/// What our configuration says of a tool, whatever the arguments. Only decides how much of a call is read: the kernel
+/// asks its policy about every call again, and refuses to ask Gate about arguments that nobody read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Runs without being asked about.
+    Pass,
+    /// Never runs.
+    Deny,
+    /// Gate is asked.
+    Gate,
+}
+
+/// The look-up of [`Action`]s; on the way of every call, so it must be cheap.
+pub trait ToolActions: fmt::Debug + Send + Sync {
+    /// What is to be done with calls of `tool`.
+    fn action(&self, server: &ServerName, tool: &str) -> Action;
+}
+
+/// Gate is asked about every tool.
+#[derive(Clone, Copy, Debug)]
+pub struct GateEverything;
+
+impl ToolActions for GateEverything {
+    fn action(&self, _server: &ServerName, _tool: &str) -> Action {
+        Action::Gate
+    }
+}

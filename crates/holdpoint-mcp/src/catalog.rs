@@ -1,0 +1,265 @@
+//! What a server says of its tools, read by ourselves: which exist, what their arguments must look like, whether they
+//! are still the accepted ones.
+
+mod schema;
+
+use crate::{
+    message::{Object, text_of},
+    pins::{Pinned, Pins},
+    reply::{self, Ended},
+};
+use async_trait::async_trait;
+use holdpoint_core::{
+    DefinitionDigest, Definitions, ServerName, ToolName, check_unambiguous, definition_digest,
+};
+pub(crate) use schema::Schemas;
+use serde_json::{Value, value::RawValue};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+const PAGES_MAX: usize = 1_000;
+const TOOLS_MAX: usize = 20_000;
+/// How long the server has for one page.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Asks the server, in the name and with the protocol members of the call that needs to know.
+#[async_trait]
+pub(crate) trait ToolSource: fmt::Debug + Send + Sync {
+    /// The raw answer to `tools/list` with `cursor`.
+    async fn page(&self, cursor: Option<&str>) -> Result<String, ListError>;
+}
+
+/// Why the tools are not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ListError {
+    #[error("the tool server could not be asked for its tools")]
+    Unreachable,
+    #[error("the tool server took too long to list its tools")]
+    TooSlow,
+    #[error("the tool server refused to list its tools")]
+    Refused {
+        /// The HTTP status, where there is one.
+        status: Option<u16>,
+        /// The raw `error` member of its answer.
+        error: Option<Vec<u8>>,
+    },
+    #[error("the tool server's list of tools cannot be read")]
+    Unreadable,
+    #[error("the tool server lists too many tools")]
+    TooMany,
+}
+
+/// One tool as its server states it.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: ToolName,
+    pub(crate) digest: DefinitionDigest,
+    definition: Value,
+    accepted: AtomicBool,
+}
+
+#[derive(Clone, Debug)]
+enum Listed {
+    Tool(Arc<Tool>),
+    /// Listed, but not in a way that two readers understand alike.
+    Unusable(&'static str),
+}
+
+#[derive(Debug)]
+struct Listing {
+    tools: HashMap<Box<str>, Listed>,
+    generation: u64,
+}
+
+/// The tools of one session with one server.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    server: ServerName,
+    pins: Arc<dyn Pins>,
+    schemas: Arc<Schemas>,
+    listing: Mutex<Option<Arc<Listing>>>,
+    generation: AtomicU64,
+    /// One reader at a time; the others take what it found.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// Why a call of a tool goes no further.
+#[derive(Debug)]
+pub(crate) enum NoTool {
+    /// The server has no such tool.
+    Unknown,
+    /// The server's tools are not known.
+    Unlisted(ListError),
+    Ended(Ended),
+}
+
+impl Catalog {
+    pub(crate) fn new(server: ServerName, pins: Arc<dyn Pins>, schemas: Arc<Schemas>) -> Self {
+        let (listing, generation) = (Mutex::new(None), AtomicU64::new(0));
+        Self { server, pins, schemas, listing, generation, reading: tokio::sync::Mutex::default() }
+    }
+
+    /// What was read does not count any more.
+    pub(crate) fn mark_stale(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A tool that can be called without asking anybody else first. Never waits.
+    pub(crate) fn at_hand(&self, name: &str) -> Option<Arc<Tool>> {
+        match self.fresh()?.tools.get(name)? {
+            Listed::Tool(tool) if tool.accepted.load(Ordering::Acquire) => Some(Arc::clone(tool)),
+            Listed::Tool(_) | Listed::Unusable(_) => None,
+        }
+    }
+
+    /// The accepted tool of this name.
+    pub(crate) async fn accepted(&self, source: &dyn ToolSource, name: &str) -> Result<Arc<Tool>, NoTool> {
+        if let Some(tool) = self.at_hand(name) {
+            return Ok(tool);
+        }
+        let known = self.fresh().is_some();
+        let mut found = self.read(source).await.map_err(NoTool::Unlisted)?.tools.get(name).cloned();
+        if found.is_none() && known {
+            // A server need not say that it has a new tool.
+            self.mark_stale();
+            found = self.read(source).await.map_err(NoTool::Unlisted)?.tools.get(name).cloned();
+        }
+        match found {
+            None => Err(NoTool::Unknown),
+            Some(Listed::Unusable(why)) => Err(NoTool::Ended(Ended::DefinitionUnusable(why.into()))),
+            Some(Listed::Tool(tool)) => self.check(&tool).await.map(|()| tool).map_err(NoTool::Ended),
+        }
+    }
+
+    async fn check(&self, tool: &Tool) -> Result<(), Ended> {
+        match self.pins.check(&self.server, &tool.name, &tool.definition, tool.digest).await {
+            Ok(Pinned::Same | Pinned::New) => {
+                tool.accepted.store(true, Ordering::Release);
+                Ok(())
+            }
+            Ok(Pinned::Changed) => Err(Ended::DefinitionChanged { tool: tool.name.to_string() }),
+            Err(error) => {
+                tracing::error!(%error, server = %self.server, "a tool's definition could not be compared");
+                Err(Ended::Unavailable("The accepted definition of the tool could not be read".into()))
+            }
+        }
+    }
+
+    /// Whether `arguments` fit the tool.
+    pub(crate) fn validate(
+        &self,
+        tool: &Tool,
+        arguments: Option<&serde_json::Map<String, Value>>,
+    ) -> Result<(), Ended> {
+        self.schemas.validate(tool.digest, tool.definition.get("inputSchema"), arguments)
+    }
+
+    fn fresh(&self) -> Option<Arc<Listing>> {
+        let listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (listing.generation == self.generation.load(Ordering::Acquire)).then_some(listing)
+    }
+
+    async fn read(&self, source: &dyn ToolSource) -> Result<Arc<Listing>, ListError> {
+        let _reading = self.reading.lock().await;
+        if let Some(listing) = self.fresh() {
+            return Ok(listing);
+        }
+        // Noted before reading: what changes meanwhile makes this listing stale at once.
+        let generation = self.generation.load(Ordering::Acquire);
+        let before = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tools = read_all(source, before.as_deref()).await?;
+        let listing = Arc::new(Listing { tools, generation });
+        *self.listing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&listing));
+        Ok(listing)
+    }
+}
+
+async fn read_all(
+    source: &dyn ToolSource,
+    before: Option<&Listing>,
+) -> Result<HashMap<Box<str>, Listed>, ListError> {
+    let mut tools = HashMap::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES_MAX {
+        let page = tokio::time::timeout(PAGE_TIMEOUT, source.page(cursor.as_deref()));
+        let page = page.await.map_err(|_| ListError::TooSlow)??;
+        cursor = read_page(&page, before, &mut tools)?;
+        if tools.len() > TOOLS_MAX {
+            return Err(ListError::TooMany);
+        }
+        if cursor.is_none() {
+            return Ok(tools);
+        }
+    }
+    Err(ListError::TooMany)
+}
+
+/// Takes the tools of one page; returns the cursor of the next.
+fn read_page(
+    page: &str,
+    before: Option<&Listing>,
+    tools: &mut HashMap<Box<str>, Listed>,
+) -> Result<Option<String>, ListError> {
+    let answer = Object::read(page).map_err(|_| ListError::Unreadable)?;
+    let Some(result) = answer.get("result") else {
+        return Err(ListError::Refused { status: None, error: reply::fragment_from(page) });
+    };
+    let result = Object::read(result.get()).map_err(|_| ListError::Unreadable)?;
+    let listed = result.get("tools").ok_or(ListError::Unreadable)?;
+    let listed: Vec<&RawValue> = serde_json::from_str(listed.get()).map_err(|_| ListError::Unreadable)?;
+    for raw in listed {
+        let object = Object::read_leniently(raw.get()).map_err(|_| ListError::Unreadable)?;
+        let name = object.get("name").and_then(text_of).ok_or(ListError::Unreadable)?;
+        let twice = tools.contains_key(&*name);
+        let entry =
+            if twice { Listed::Unusable("it is listed twice") } else { read_tool(&name, raw, before) };
+        tools.insert(name.into(), entry);
+    }
+    match result.get("nextCursor").filter(|cursor| cursor.get() != "null") {
+        None => Ok(None),
+        Some(cursor) => text_of(cursor).map(|cursor| Some(cursor.into_owned())).ok_or(ListError::Unreadable),
+    }
+}
+
+fn read_tool(name: &str, raw: &RawValue, before: Option<&Listing>) -> Listed {
+    let Ok(definition) = check_unambiguous(raw.get()) else {
+        return Listed::Unusable("its definition has no single reading");
+    };
+    let digest = definition_digest(&definition);
+    match before.and_then(|before| before.tools.get(name)) {
+        // Nothing changed: what was found out about it stands.
+        Some(Listed::Tool(tool)) if tool.digest == digest => Listed::Tool(Arc::clone(tool)),
+        Some(Listed::Tool(_) | Listed::Unusable(_)) | None => {
+            let (name, accepted) = (ToolName::new(name), AtomicBool::new(false));
+            Listed::Tool(Arc::new(Tool { name, digest, definition, accepted }))
+        }
+    }
+}
+
+/// The kernel's port: the definition as the server states it at the moment a held call is about to run.
+#[derive(Debug)]
+pub(crate) struct Recheck {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) source: Arc<dyn ToolSource>,
+}
+
+#[async_trait]
+impl Definitions for Recheck {
+    async fn current(&self, _server: &ServerName, tool: &ToolName) -> Option<DefinitionDigest> {
+        self.catalog.mark_stale();
+        match self.catalog.accepted(&*self.source, tool.as_str()).await {
+            Ok(tool) => Some(tool.digest),
+            Err(why) => {
+                tracing::warn!(?why, %tool, "an approved call does not run: its tool could not be confirmed");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What both routes do with a tool call before the kernel sees it.
+
+use crate::{
+    actions::{Action, ToolActions},
+    catalog::{Catalog, ListError, NoTool, Schemas, ToolSource},
+    message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS},
+    pins::Pins,
+    reply::{self, Ended},
+};
+use bytes::Bytes;
+use holdpoint_core::{Arguments, Gate, Principal, ServerName, TaskId, ToolCall, ToolName};
+use serde_json::{Map, Value};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+/// A caller that is told about progress waits as long as most of them can be kept.
+const PATIENCE_WITH_PROGRESS: Duration = Duration::from_mins(15);
+/// Many clients give up after 60 seconds, whatever they are sent.
+const PATIENCE_WITHOUT_PROGRESS: Duration = Duration::from_secs(50);
+
+/// Who decides about the calls to one tool server.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The server's name in our configuration.
+    pub server: ServerName,
+    /// The kernel.
+    pub gate: Arc<Gate>,
+    /// Which calls are worth reading.
+    pub actions: Arc<dyn ToolActions>,
+    /// Which tool definitions were accepted.
+    pub pins: Arc<dyn Pins>,
+    /// How long a call waits whose own entry does not say; `None`: as the caller can.
+    pub default_patience: Option<Duration>,
+}
+
+impl Guard {
+    pub(crate) fn catalog(&self, schemas: &Arc<Schemas>) -> Catalog {
+        Catalog::new(self.server.clone(), Arc::clone(&self.pins), Arc::clone(schemas))
+    }
+
+    pub(crate) fn patience(&self, frame: &CallFrame) -> Duration {
+        let by_caller =
+            if frame.progress_token.is_some() { PATIENCE_WITH_PROGRESS } else { PATIENCE_WITHOUT_PROGRESS };
+        self.default_patience.unwrap_or(by_caller)
+    }
+
+    fn call(&self, principal: &Principal, task: TaskId, tool: ToolName) -> ToolCall {
+        ToolCall {
+            principal: principal.clone(),
+            server: self.server.clone(),
+            tool,
+            arguments: Arguments::absent(),
+            extra: Map::new(),
+            definition: None,
+            task,
+        }
+    }
+
+    /// A call of a tool that passes and is known, or of one that is denied: everything is at hand. `None`: it is not.
+    pub(crate) fn at_once(
+        &self,
+        message: &CallMessage<'_>,
+        catalog: &Catalog,
+        principal: &Principal,
+        task: &TaskId,
+    ) -> Option<ToolCall> {
+        let (tool, definition) = match self.actions.action(&self.server, &message.name) {
+            Action::Gate => return None,
+            Action::Deny => (ToolName::new(&*message.name), None),
+            Action::Pass => {
+                let tool = catalog.at_hand(&message.name)?;
+                (tool.name.clone(), Some(tool.digest))
+            }
+        };
+        let arguments = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
+        Some(ToolCall { arguments, definition, ..self.call(principal, task.clone(), tool) })
+    }
+}
+
+/// A call that has been read as far as its tool needs it, on its own feet.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) frame: CallFrame,
+    /// Members of `_meta` that a request of our own in its name must have, as raw JSON.
+    pub(crate) protocol: String,
+    name: Box<str>,
+    action: Action,
+    arguments: Arguments,
+    extra: Map<String, Value>,
+    task: TaskId,
+}
+
+impl Reading {
+    /// Reads a call. The error is the answer to it.
+    pub(crate) fn of(
+        guard: &Guard,
+        message: &CallMessage<'_>,
+        bytes: Bytes,
+        task: TaskId,
+    ) -> Result<Self, Vec<u8>> {
+        let frame = message.frame(bytes);
+        let action = guard.actions.action(&guard.server, &message.name);
+        let (arguments, extra) = match action {
+            Action::Pass | Action::Deny => {
+                (message.arguments.map_or_else(Arguments::absent, Arguments::unread), Map::new())
+            }
+            Action::Gate => {
+                let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
+                let arguments = arguments
+                    .map_err(|error| reply::ended(&frame, &Ended::InvalidArguments(error.to_string())))?;
+                let extra = message.extra();
+                (
+                    arguments,
+                    extra.map_err(|problem| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem))?,
+                )
+            }
+        };
+        let protocol = protocol(message);
+        Ok(Self { frame, protocol, name: (&*message.name).into(), action, arguments, extra, task })
+    }
+
+    /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. The
+    /// error is the answer to the call.
+    pub(crate) async fn into_call(
+        self,
+        guard: &Guard,
+        catalog: &Catalog,
+        source: &dyn ToolSource,
+        principal: &Principal,
+    ) -> Result<ToolCall, Answer> {
+        let Self { frame, name, action, arguments, extra, task, .. } = self;
+        let tool = match action {
+            // The kernel says no whatever the tool is like.
+            Action::Deny => return Ok(guard.call(principal, task, ToolName::new(name))),
+            Action::Pass | Action::Gate => catalog.accepted(source, &name).await,
+        };
+        let tool = tool.map_err(|why| no_tool(&frame, &name, why))?;
+        if action == Action::Gate {
+            catalog.validate(&tool, arguments.as_map()).map_err(|ended| reply::ended(&frame, &ended))?;
+        }
+        let (name, definition) = (tool.name.clone(), Some(tool.digest));
+        Ok(ToolCall { arguments, extra, definition, ..guard.call(principal, task, name) })
+    }
+}
+
+/// An answer to a call that goes no further.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The HTTP status, where the server itself named one.
+    pub(crate) status: Option<u16>,
+    pub(crate) message: Vec<u8>,
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(message: Vec<u8>) -> Self {
+        Self { status: None, message }
+    }
+}
+
+fn no_tool(frame: &CallFrame, name: &str, why: NoTool) -> Answer {
+    let id = Some(&*frame.id_raw);
+    match why {
+        NoTool::Unknown => {
+            let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
+            reply::error(id, INVALID_PARAMS, &format!("unknown tool: {name}")).into()
+        }
+        // What the server owes to its own question it owes to this call: that the session has ended, say.
+        NoTool::Unlisted(ListError::Refused { status, error: Some(error) }) => {
+            Answer { status, message: reply::answer(&frame.id_raw, &error) }
+        }
+        NoTool::Unlisted(error) => {
+            let message = reply::error(id, INTERNAL_ERROR, &error.to_string());
+            let status = if let ListError::Refused { status, .. } = error { status } else { None };
+            Answer { status, message }
+        }
+        NoTool::Ended(ended) => reply::ended(frame, &ended).into(),
+    }
+}
+
+fn protocol(message: &CallMessage<'_>) -> String {
+    let mut members = String::new();
+    for (key, value) in &message.meta.protocol {
+        let separator = if members.is_empty() { "" } else { "," };
+        let _infallible = write!(members, "{separator}{}:{}", Value::from(&**key), value.get());
+    }
+    members
+}
+
+/// Our own `tools/list` request.
+pub(crate) fn list_request(id: &str, cursor: Option<&str>, protocol: &str) -> Vec<u8> {
+    let mut params = Vec::new();
+    if let Some(cursor) = cursor {
+        params.push(format!(r#""cursor":{}"#, Value::from(cursor)));
+    }
+    if !protocol.is_empty() {
+        params.push(format!(r#""_meta":{{{protocol}}}"#));
+    }
+    let params =
+        if params.is_empty() { String::new() } else { format!(r#","params":{{{}}}"#, params.join(",")) };
+    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/list"{params}}}"#).into_bytes()
+}

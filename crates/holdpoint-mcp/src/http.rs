@@ -1,0 +1,277 @@
+//! HTTP to HTTP: a streaming reverse proxy that opens POST bodies and nothing else.
+//!
+//! # Rules
+//! 1. Requests and responses cross with their own bodies, byte for byte. Hop-by-hop headers stay on their hop.
+//! 2. The client's `Authorization` and `Cookie` never reach the server; the configured headers do.
+//! 3. `Host` and `Origin` must name us (DNS rebinding: CVE-2025-66414 and kin), else 403.
+//! 4. A body that we would read differently than the server is refused: encoded, in another character set, or with
+//!    headers that name another method or tool.
+//! 5. Everything that owes a 4xx is answered before a stream is opened. If the decision takes longer than a second, the
+//!    stream is opened, with a comment every 15 seconds, since clients and proxies give up on silence.
+//! 6. A closed stream cancels a call of the stateless era. In the handshake era it does not: the hold stays open, and
+//!    the same call sent again joins it.
+//! 7. A request is sent once. Only one of which no byte went out, on a connection that had been closed, is sent on
+//!    another. Redirects are not followed.
+//!
+//! # Not guaranteed
+//! That "delivered" means that the client has it: the last bytes were given to its connection.
+
+mod body;
+mod call;
+mod checks;
+mod early;
+mod run;
+mod session;
+mod sse;
+mod upstream;
+
+pub use body::ProxyBody;
+
+use crate::{
+    Guard,
+    catalog::Schemas,
+    message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
+    reply,
+};
+use bytes::Bytes;
+use checks::{Checked, Names};
+use holdpoint_core::{Principal, TaskId};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http_body::Body;
+use session::{Session, Sessions};
+use std::{sync::Arc, time::Duration};
+use upstream::Upstream;
+
+/// One server over HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Who decides.
+    pub guard: Guard,
+    /// Where the server is.
+    pub upstream: Uri,
+    /// What the server gets beside the client's headers: its own credentials, say.
+    pub headers: HeaderMap,
+    /// Whose calls these are, unless the request carries a [`Principal`] as an extension.
+    pub principal: Principal,
+    /// The task of calls that name none, outside sessions.
+    pub task: TaskId,
+    /// Names beside the loopback ones by which clients may call us.
+    pub hosts: Vec<String>,
+    /// Origins beside loopback ones from which pages may call us, as `https://name`.
+    pub origins: Vec<String>,
+    /// The largest body that is taken.
+    pub body_bytes_max: usize,
+    /// The largest answer that is carried for a held call.
+    pub answer_bytes_max: usize,
+    /// How many tool calls may be under way that do not pass at once.
+    pub calls_max: usize,
+    /// After this a call that waits gets its stream.
+    pub early: Duration,
+}
+
+impl HttpOptions {
+    /// The usual limits, loopback only.
+    #[must_use]
+    pub fn new(guard: Guard, upstream: Uri, principal: Principal, task: TaskId) -> Self {
+        Self {
+            guard,
+            upstream,
+            headers: HeaderMap::new(),
+            principal,
+            task,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            body_bytes_max: 4 << 20,
+            answer_bytes_max: 16 << 20,
+            calls_max: 1_024,
+            early: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The proxy cannot work with these options.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpOptionsError {
+    /// Neither `http://…` nor `https://…`.
+    #[error("`{0}` is not an http or https URL")]
+    Upstream(Uri),
+    /// The TLS library refuses to start.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A server over HTTP behind the kernel. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HttpProxy(Arc<Proxy>);
+
+#[derive(Debug)]
+struct Proxy {
+    options: HttpOptions,
+    names: Names,
+    upstream: Upstream,
+    sessions: Sessions,
+    slots: Arc<tokio::sync::Semaphore>,
+}
+
+impl HttpProxy {
+    /// A proxy for one server; nothing is connected yet.
+    ///
+    /// # Errors
+    /// The options do not fit together.
+    pub fn new(options: HttpOptions) -> Result<Self, HttpOptionsError> {
+        let upstream = Upstream::new(options.upstream.clone(), options.headers.clone())?;
+        let names = Names::new(&options.hosts, &options.origins);
+        let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
+        let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));
+        Ok(Self(Arc::new(Proxy { options, names, upstream, sessions, slots })))
+    }
+
+    /// Answers one request to the server's endpoint, whatever its path.
+    pub async fn serve<B>(&self, request: Request<B>) -> Response<ProxyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let proxy = &self.0;
+        if let Err(refused) = proxy.names.check(&request) {
+            return refused.into();
+        }
+        let principal = request.extensions().get().unwrap_or(&proxy.options.principal).clone();
+        let session = match checks::session_id(request.headers()).map(|id| proxy.sessions.of(id, &principal))
+        {
+            Ok(Some(session)) => session,
+            Ok(None) => return body::plain(StatusCode::NOT_FOUND, "this session belongs to somebody else\n"),
+            Err(refused) => return refused.into(),
+        };
+        match *request.method() {
+            Method::POST => proxy.post(request, session).await,
+            Method::GET | Method::DELETE => {
+                let (parts, _) = request.into_parts();
+                if parts.method == Method::DELETE {
+                    proxy.sessions.forget(&session);
+                }
+                proxy.pass(parts, Bytes::new(), &session).await
+            }
+            _ => {
+                let mut refused = body::plain(StatusCode::METHOD_NOT_ALLOWED, "POST, GET or DELETE\n");
+                let allowed = header::HeaderValue::from_static("POST, GET, DELETE");
+                refused.headers_mut().insert(header::ALLOW, allowed);
+                refused
+            }
+        }
+    }
+}
+
+impl Proxy {
+    async fn post<B>(self: &Arc<Self>, request: Request<B>, session: Arc<Session>) -> Response<ProxyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        if let Err(refused) = checks::content(&parts.headers) {
+            return refused.into();
+        }
+        let bytes = match body::collect(body, &parts.headers, self.options.body_bytes_max).await {
+            Ok(bytes) => bytes,
+            Err(refused) => return refused.into(),
+        };
+        match message::look(&bytes) {
+            Err(refused) => body::json(StatusCode::BAD_REQUEST, reply::refused(&refused)),
+            Ok(Message::One(Single::Call(call))) => self.post_call(parts, &bytes, &call, session).await,
+            Ok(Message::One(single)) => self.post_other(parts, &bytes, &[single], session).await,
+            Ok(Message::Batch(messages)) => {
+                if !checks::has_batches(&parts.headers) {
+                    return refusal(&Refused::batches());
+                }
+                self.post_other(parts, &bytes, &messages, session).await
+            }
+            Ok(Message::BatchWithCall(_)) => refusal(&Refused::batch_with_call()),
+        }
+    }
+
+    async fn post_other(
+        self: &Arc<Self>,
+        parts: Parts,
+        bytes: &Bytes,
+        messages: &[Single<'_>],
+        session: Arc<Session>,
+    ) -> Response<ProxyBody> {
+        let mut for_server = messages.len() != 1;
+        for message in messages {
+            let Single::Other { method, params, id } = message else {
+                for_server = true;
+                continue;
+            };
+            if let Checked::Refused(problem) = checks::method_agrees(&parts.headers, method) {
+                return body::json(
+                    StatusCode::BAD_REQUEST,
+                    reply::error(*id, message::HEADER_MISMATCH, &problem),
+                );
+            }
+            let cancelled = (&**method == "notifications/cancelled").then_some(*params).flatten();
+            for_server |= !cancelled.is_some_and(|params| withdraws(&session, params.get()));
+            if method == "tools/list" {
+                session.catalog.mark_stale();
+            }
+        }
+        if !for_server {
+            return body::empty(StatusCode::ACCEPTED);
+        }
+        self.pass(parts, bytes.clone(), &session).await
+    }
+
+    /// Only for what is not a tool call: a call needs a permit.
+    async fn pass(&self, mut parts: Parts, bytes: Bytes, session: &Arc<Session>) -> Response<ProxyBody> {
+        checks::strip_request(&mut parts.headers);
+        match self.upstream.send(parts.method, parts.headers, bytes).await {
+            Ok(response) => {
+                if let Ok(Some(id)) = checks::session_id(response.headers()) {
+                    self.sessions.opened(id, session);
+                }
+                body::pass(response, Some(&session.catalog))
+            }
+            Err(error) => upstream::unreachable(&self.options.guard.server, &error),
+        }
+    }
+
+    async fn post_call(
+        self: &Arc<Self>,
+        parts: Parts,
+        bytes: &Bytes,
+        call: &CallMessage<'_>,
+        session: Arc<Session>,
+    ) -> Response<ProxyBody> {
+        if let Checked::Refused(problem) = checks::call_agrees(&parts.headers, call) {
+            return body::json(
+                StatusCode::BAD_REQUEST,
+                reply::error(Some(call.id_raw), message::HEADER_MISMATCH, &problem),
+            );
+        }
+        if let Checked::Refused(problem) = checks::meta_is_complete(&parts.headers, call) {
+            return body::json(
+                StatusCode::BAD_REQUEST,
+                reply::error(Some(call.id_raw), message::INVALID_PARAMS, &problem),
+            );
+        }
+        let named = match checks::task(&parts.headers) {
+            Ok(named) => named,
+            Err(problem) => {
+                let refused = reply::error(Some(call.id_raw), INVALID_REQUEST, problem);
+                return body::json(StatusCode::BAD_REQUEST, refused);
+            }
+        };
+        let task = call.meta.task.clone().or(named).or_else(|| call.meta.trace_id.clone());
+        let task = task.or_else(|| session.task.clone()).unwrap_or_else(|| self.options.task.clone());
+        self.call(parts, bytes, call, session, task).await
+    }
+}
+
+/// A cancellation of a call that the server never saw.
+fn withdraws(session: &Session, params: &str) -> bool {
+    let params = Object::read(params).ok();
+    let id = params.and_then(|params| message::IdKey::read(params.get("requestId")?.get()));
+    id.is_some_and(|id| session.cancel(&id))
+}
+
+fn refusal(refused: &Refused<'_>) -> Response<ProxyBody> {
+    body::json(StatusCode::BAD_REQUEST, reply::refused(refused))
+}

@@ -1,0 +1,217 @@
+//! Bodies in and out.
+
+use super::checks::{self, Refusal};
+use crate::catalog::Catalog;
+use bytes::{Bytes, BytesMut};
+use holdpoint_core::Delivery;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::mpsc;
+
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The body of every response of [`super::HttpProxy`].
+#[derive(Debug)]
+pub struct ProxyBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Option<Bytes>),
+    Upstream(Incoming),
+    /// A stream in which the server may say that its tools changed.
+    Watched(Incoming, Arc<Catalog>),
+    Pieces(Pieces),
+}
+
+/// What is written to the client of a held call.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Part(Bytes),
+    /// The answer; and whom to tell when it is out.
+    Answer(Bytes, Option<Delivery>),
+}
+
+#[derive(Debug)]
+struct Pieces {
+    source: mpsc::Receiver<Piece>,
+    /// Of the answer that was given to the connection.
+    delivery: Option<Delivery>,
+}
+
+impl Drop for Pieces {
+    /// The connection took the answer and is done with us.
+    fn drop(&mut self) {
+        if let Some(delivery) = self.delivery.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(delivery.delivered());
+        }
+    }
+}
+
+impl Body for ProxyBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Upstream(body) => Pin::new(body).poll_frame(context),
+            Kind::Watched(body, catalog) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                if let Some(Ok(frame)) = &frame
+                    && frame
+                        .data_ref()
+                        .is_some_and(|data| memchr::memmem::find(data, b"list_changed").is_some())
+                {
+                    catalog.mark_stale();
+                }
+                Poll::Ready(frame)
+            }
+            Kind::Pieces(pieces) => Poll::Ready(match ready!(pieces.source.poll_recv(context)) {
+                None => None,
+                Some(Piece::Part(bytes)) => Some(Ok(Frame::data(bytes))),
+                Some(Piece::Answer(bytes, delivery)) => {
+                    pieces.delivery = delivery;
+                    Some(Ok(Frame::data(bytes)))
+                }
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Upstream(body) | Kind::Watched(body, _) => body.is_end_stream(),
+            Kind::Pieces(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::Upstream(body) | Kind::Watched(body, _) => body.size_hint(),
+            Kind::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A response of the server, as it is.
+pub(super) fn pass(response: Response<Incoming>, catalog: Option<&Arc<Catalog>>) -> Response<ProxyBody> {
+    let (mut parts, body) = response.into_parts();
+    checks::strip_hop(&mut parts.headers);
+    parts.version = http::Version::default();
+    parts.extensions.clear();
+    let kind = match catalog.filter(|_| is_stream(&parts.headers)) {
+        Some(catalog) => Kind::Watched(body, Arc::clone(catalog)),
+        None => Kind::Upstream(body),
+    };
+    Response::from_parts(parts, ProxyBody(kind))
+}
+
+pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+}
+
+/// A message of our own.
+pub(super) fn json(status: StatusCode, message: Vec<u8>) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody(Kind::Whole(Some(message.into()))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// A line for people.
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody(Kind::Whole(Some(Bytes::from_static(text.as_bytes())))));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+pub(super) fn empty(status: StatusCode) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody(Kind::Whole(None)));
+    *response.status_mut() = status;
+    response
+}
+
+/// A response whose body comes piece by piece.
+pub(super) fn pieces(
+    status: StatusCode,
+    headers: HeaderMap,
+    source: mpsc::Receiver<Piece>,
+) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody(Kind::Pieces(Pieces { source, delivery: None })));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The headers of a stream that we open ourselves.
+pub(super) fn stream_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers
+}
+
+/// The headers of one JSON message.
+pub(super) fn json_headers() -> HeaderMap {
+    HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)])
+}
+
+/// The whole body, in one buffer.
+pub(super) async fn collect<B>(mut body: B, headers: &HeaderMap, bytes_max: usize) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    const TOO_LARGE: Refusal =
+        Refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than is taken here\n");
+    let stated =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if stated.is_some_and(|length| length > bytes_max) {
+        return Err(TOO_LARGE);
+    }
+    let mut whole = Bytes::new();
+    let mut gathered = BytesMut::new();
+    while let Some(frame) = next_frame(&mut body).await {
+        let frame = frame.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body did not arrive whole\n"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len().saturating_add(gathered.len()).saturating_add(data.len()) > bytes_max {
+            return Err(TOO_LARGE);
+        }
+        if whole.is_empty() && gathered.is_empty() {
+            // Most bodies come in one piece, which is not copied.
+            whole = data;
+        } else {
+            if gathered.is_empty() {
+                gathered.reserve(stated.unwrap_or(0).max(whole.len().saturating_add(data.len())));
+                gathered.extend_from_slice(&std::mem::take(&mut whole));
+            }
+            gathered.extend_from_slice(&data);
+        }
+    }
+    Ok(if gathered.is_empty() { whole } else { gathered.freeze() })
+}
+
+pub(super) async fn next_frame<B>(body: &mut B) -> Option<Result<Frame<Bytes>, B::Error>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+}

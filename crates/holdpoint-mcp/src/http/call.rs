@@ -1,0 +1,278 @@
+//! One tool call on its way from the client, through the kernel, to the server.
+
+use super::{
+    Proxy,
+    body::{self, ProxyBody},
+    checks, early,
+    run::Running,
+    session::{Held, Registered, Session},
+    upstream::{self, Listing},
+};
+use crate::{
+    catalog::Recheck,
+    guard::{Answer, Reading},
+    message::{CallFrame, CallMessage},
+    progress::Sight,
+    reply::{self, Ended},
+};
+use bytes::Bytes;
+use holdpoint_core::{
+    Caller, Completion, Delivery, Interest, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
+};
+use holdpoint_tower::{Adapter, Attended, GateLayer};
+use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+use tower_layer::Layer as _;
+use tower_service::Service;
+
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
+
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The server's answer, as it comes.
+    Upstream(Response<Incoming>),
+    /// The same, for a call whose outcome is recorded.
+    Running(Running),
+    /// A message of our own.
+    Ours(Vec<u8>),
+    /// An answer that was kept.
+    Kept(Vec<u8>, Delivery),
+    /// No answer from the server.
+    NoAnswer(hyper_util::client::legacy::Error),
+}
+
+/// The only door to the server for a tool call.
+#[derive(Clone, Debug)]
+struct Dispatch(Arc<Outbound>);
+
+#[derive(Debug)]
+struct Outbound {
+    proxy: Arc<Proxy>,
+    frame: Arc<CallFrame>,
+    /// The client's headers, stripped. A permit is for one request, so they are taken once.
+    headers: Mutex<HeaderMap>,
+    held: Option<Arc<Held>>,
+}
+
+#[derive(Clone, Debug)]
+struct Told(Arc<CallFrame>);
+
+impl Adapter<Outcome> for Told {
+    fn reject(&self, rejection: &Rejection) -> Outcome {
+        Outcome::Ours(reply::rejected(&self.0, rejection))
+    }
+
+    fn replay(&self, result: StoredResult, delivery: Delivery) -> Outcome {
+        Outcome::Kept(reply::replayed(&self.0, &result), delivery)
+    }
+}
+
+impl Service<PermittedCall> for Dispatch {
+    type Response = Outcome;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, permitted: PermittedCall) -> Answering {
+        let outbound = Arc::clone(&self.0);
+        let (call, _receipt, completion) = permitted.into_parts();
+        Box::pin(async move { Ok(outbound.run(&call, completion).await) })
+    }
+}
+
+impl Outbound {
+    async fn run(&self, call: &ToolCall, completion: Completion) -> Outcome {
+        let begun = self.held.as_ref().is_none_or(|held| held.begin());
+        let arguments = call.arguments.raw().map(|raw| &**raw);
+        let bytes = self.frame.with_arguments(arguments).filter(|_| begun);
+        let Some(bytes) = bytes else {
+            let ended = if begun { Ended::NotSent } else { Ended::Cancelled };
+            if completion.is_recorded() {
+                // It did not run, and nobody comes to collect that.
+                let told = StoredResult::new(reply::fragment_of(&self.frame, &ended));
+                completion.finish(told).await.delivered().await;
+            }
+            return Outcome::Ours(reply::ended(&self.frame, &ended));
+        };
+        let headers = std::mem::take(&mut *self.headers.lock().unwrap_or_else(PoisonError::into_inner));
+        if completion.is_recorded() {
+            let (upstream, frame) = (self.proxy.upstream.clone(), Arc::clone(&self.frame));
+            let bytes_max = self.proxy.options.answer_bytes_max;
+            return Outcome::Running(Running::start(upstream, headers, bytes, frame, completion, bytes_max));
+        }
+        match self.proxy.upstream.send(Method::POST, headers, bytes).await {
+            Ok(response) => Outcome::Upstream(response),
+            Err(error) => Outcome::NoAnswer(error),
+        }
+    }
+}
+
+impl Proxy {
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        bytes: &Bytes,
+        message: &CallMessage<'_>,
+        session: Arc<Session>,
+        task: TaskId,
+    ) -> Response<ProxyBody> {
+        let principal = session.principal();
+        if let Some(call) = self.options.guard.at_once(message, &session.catalog, principal, &task) {
+            let frame = Arc::new(message.frame(bytes.clone()));
+            checks::strip_request(&mut parts.headers);
+            let answering = self.ask(&frame, parts.headers, None, call.into());
+            return match answering.await {
+                Ok(outcome) => self.respond(outcome, &session).await,
+                Err(never) => match never {},
+            };
+        }
+        let reading = match Reading::of(&self.options.guard, message, bytes.clone(), task) {
+            Ok(reading) => reading,
+            Err(answer) => return body::json(StatusCode::OK, answer),
+        };
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            return body::json(StatusCode::OK, reply::ended(&reading.frame, &Ended::Busy));
+        };
+        self.call_with_care(parts, reading, session, slot).await
+    }
+
+    /// A call that may have to wait for something.
+    async fn call_with_care(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        reading: Reading,
+        session: Arc<Session>,
+        slot: tokio::sync::OwnedSemaphorePermit,
+    ) -> Response<ProxyBody> {
+        let frame = Arc::new(reading.frame.clone());
+        let streams = checks::accepts_stream(&parts.headers);
+        let (registered, interest) = session.register(&frame.id);
+        let source = Arc::new(Listing::new(&self.upstream, &parts.headers, reading.protocol.clone()));
+        let guard = &self.options.guard;
+        let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
+            Ok(call) => call,
+            Err(Answer { status, message }) => {
+                let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+                return body::json(status.unwrap_or(StatusCode::OK), message);
+            }
+        };
+        checks::strip_request(&mut parts.headers);
+        // What is recorded has to be read here.
+        parts.headers.remove(header::ACCEPT_ENCODING);
+        let (sight, seen) = Sight::pair();
+        let definitions = Recheck { catalog: Arc::clone(&session.catalog), source };
+        let caller = caller(guard.patience(&frame), interest, definitions, sight);
+        let held = Arc::clone(&registered.held);
+        let answering =
+            self.ask(&frame, parts.headers, Some(Arc::clone(&held)), Attended { call, caller: Some(caller) });
+        let mut deciding =
+            Deciding { answering: Some(answering), held, modern: frame.modern, _kept: (registered, slot) };
+        tokio::select! {
+            biased;
+            outcome = &mut deciding => return self.respond(outcome, &session).await,
+            () = tokio::time::sleep(self.options.early), if streams => {}
+        }
+        if !deciding.held.is_waiting() {
+            // Decided: what takes its time now is the server, and its answer passes untouched.
+            let outcome = (&mut deciding).await;
+            return self.respond(outcome, &session).await;
+        }
+        early::open(deciding, frame, seen, self.options.answer_bytes_max)
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        frame: &Arc<CallFrame>,
+        headers: HeaderMap,
+        held: Option<Arc<Held>>,
+        attended: Attended,
+    ) -> Answering {
+        let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
+        let told = Told(Arc::clone(&frame));
+        let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers: Mutex::new(headers), held }));
+        let gate = Arc::clone(&self.options.guard.gate);
+        Box::pin(GateLayer::new(gate, told).layer(dispatch).oneshot(attended))
+    }
+
+    /// The answer where no stream was opened.
+    async fn respond(&self, outcome: Outcome, session: &Session) -> Response<ProxyBody> {
+        match outcome {
+            Outcome::Upstream(response) => body::pass(response, Some(&session.catalog)),
+            Outcome::Running(running) => running.respond().await,
+            Outcome::Ours(message) => body::json(StatusCode::OK, message),
+            Outcome::Kept(message, delivery) => Running::kept(message, delivery).respond().await,
+            Outcome::NoAnswer(error) => upstream::unreachable(&self.options.guard.server, &error),
+        }
+    }
+}
+
+fn caller(patience: std::time::Duration, interest: Interest, definitions: Recheck, sight: Sight) -> Caller {
+    Caller { patience, interest, definitions: Some(Arc::new(definitions)), onlooker: Some(Arc::new(sight)) }
+}
+
+/// A call that is being decided. Dropped before that, its client has left: in the stateless era that withdraws the
+/// call, and in either era the kernel is given the time to note it.
+pub(super) struct Deciding {
+    answering: Option<Answering>,
+    pub(super) held: Arc<Held>,
+    modern: bool,
+    _kept: (Registered, tokio::sync::OwnedSemaphorePermit),
+}
+
+impl Deciding {
+    /// The client has left.
+    pub(super) fn abandon(&self) {
+        if self.modern {
+            self.held.withdraw();
+        } else {
+            self.held.gone();
+        }
+    }
+}
+
+impl Future for Deciding {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(answering) = &mut self.answering else {
+            return Poll::Pending;
+        };
+        match answering.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(outcome)) => {
+                self.answering = None;
+                Poll::Ready(outcome)
+            }
+            Poll::Ready(Err(never)) => match never {},
+        }
+    }
+}
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        if !self.held.is_waiting() {
+            return;
+        }
+        self.abandon();
+        if let Some(answering) = self.answering.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(answering);
+        }
+    }
+}
+
+pub(super) type Seen = watch::Receiver<Option<String>>;

@@ -1,0 +1,259 @@
+//! What a request must be like before anything else is done with it.
+
+use super::body::{self, ProxyBody};
+use crate::message::{CallMessage, TOOLS_CALL, task_id};
+use base64::Engine as _;
+use holdpoint_core::TaskId;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use std::borrow::Cow;
+
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const TASK_ID: HeaderName = HeaderName::from_static("holdpoint-task-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The one revision that has batches; clients of that time do not name it.
+const REVISION_WITH_BATCHES: &str = "2025-03-26";
+/// From here on each request says who speaks and which version.
+const FIRST_STATELESS: &str = "2026-07-28";
+const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What is the client's or ours, not the server's: names of this hop, and credentials, which are never passed on.
+const OURS: [HeaderName; 7] = [
+    header::HOST,
+    header::ORIGIN,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    TASK_ID,
+];
+
+/// A request that gets no further.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
+
+impl From<Refusal> for Response<ProxyBody> {
+    fn from(Refusal(status, text): Refusal) -> Self {
+        body::plain(status, text)
+    }
+}
+
+/// Whether two parts of a request say the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    Agreed,
+    Refused(String),
+}
+
+/// The names that we answer to.
+#[derive(Debug)]
+pub(super) struct Names {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn new(hosts: &[String], origins: &[String]) -> Self {
+        let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Self { hosts: lower(hosts), origins: lower(origins) }
+    }
+
+    /// A page of a stranger that had its name pointed at us has the wrong `Host`; any other page the wrong `Origin`.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let named = request.uri().host();
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let in_header = hosts.next();
+        let is_ours = |host: &str| self.is_host(host);
+        let agreed = match (named, in_header.map(host_of)) {
+            (Some(named), None) => is_ours(named),
+            (None, Some(Some(host))) => is_ours(&host),
+            (Some(named), Some(Some(host))) => is_ours(named) && is_ours(&host),
+            (None, None) | (_, Some(None)) => false,
+        };
+        if !agreed || hosts.next().is_some() {
+            return Err(Refusal(StatusCode::FORBIDDEN, "this host name is not served here\n"));
+        }
+        let origins_agree =
+            request.headers().get_all(header::ORIGIN).iter().all(|origin| self.is_origin(origin));
+        if origins_agree {
+            Ok(())
+        } else {
+            Err(Refusal(StatusCode::FORBIDDEN, "this origin is not allowed here\n"))
+        }
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        matches!(&*host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || self.hosts.contains(&host)
+    }
+
+    fn is_origin(&self, origin: &HeaderValue) -> bool {
+        let Some(origin) = origin.to_str().ok().map(str::to_ascii_lowercase) else {
+            return false;
+        };
+        let uri: Option<Uri> = origin.parse().ok();
+        let web = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+        self.origins.contains(&origin)
+            || web.is_some_and(|uri| uri.host().is_some_and(|host| self.is_host(host)))
+    }
+}
+
+fn host_of(value: &HeaderValue) -> Option<String> {
+    let authority: http::uri::Authority = value.to_str().ok()?.parse().ok()?;
+    (!authority.as_str().contains('@')).then(|| authority.host().to_owned())
+}
+
+/// The session that a request or response names.
+pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut values = headers.get_all(SESSION_ID).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(id)), None) if !id.is_empty() => Ok(Some(id)),
+        (Some(_), _) => Err(Refusal(StatusCode::BAD_REQUEST, "the Mcp-Session-Id header cannot be read\n")),
+    }
+}
+
+/// A body that the server would decode before it reads it is not what we would read: UTF-7 and gzip hide a tool call
+/// from a reader of the plain bytes.
+pub(super) fn content(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |text| Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return refuse("send the body without a content encoding\n");
+    }
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(Ok(kind)), None) = (types.next().map(HeaderValue::to_str), types.next()) else {
+        return refuse("the content type is application/json\n");
+    };
+    let mut kind = kind.split(';').map(str::trim);
+    let is_json = kind.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = kind.all(|parameter| {
+        let charset =
+            parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+        charset.is_none_or(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
+    });
+    if is_json && is_utf8 { Ok(()) } else { refuse("the content type is application/json, in UTF-8\n") }
+}
+
+pub(super) fn has_batches(headers: &HeaderMap) -> bool {
+    headers.get(PROTOCOL_VERSION).is_none_or(|version| version == REVISION_WITH_BATCHES)
+}
+
+/// A server or gateway that goes by the header must see the method that we saw.
+pub(super) fn method_agrees(headers: &HeaderMap, method: &str) -> Checked {
+    match single(headers, &METHOD) {
+        Ok(None) => Checked::Agreed,
+        Ok(Some(named)) if named == method => Checked::Agreed,
+        Ok(Some(_)) | Err(()) => {
+            Checked::Refused("the Mcp-Method header does not agree with the body".into())
+        }
+    }
+}
+
+/// The headers of a tool call agree with its body; in the stateless era they must be there.
+pub(super) fn call_agrees(headers: &HeaderMap, call: &CallMessage<'_>) -> Checked {
+    let refuse = |name: &str| Checked::Refused(format!("the {name} header does not agree with the body"));
+    let modern = call.is_modern();
+    match single(headers, &METHOD) {
+        Ok(Some(method)) if method == TOOLS_CALL => {}
+        Ok(None) if !modern => {}
+        Ok(_) | Err(()) => return refuse("Mcp-Method"),
+    }
+    match single(headers, &NAME).map(|name| name.map(decoded)) {
+        Ok(Some(Some(name))) if name == call.name => {}
+        Ok(None) if !modern => {}
+        Ok(_) | Err(()) => return refuse("Mcp-Name"),
+    }
+    match (single(headers, &PROTOCOL_VERSION), &call.meta.version) {
+        (Ok(Some(version)), Some(stated)) if version == stated => Checked::Agreed,
+        (Ok(_), None) => Checked::Agreed,
+        (Ok(_) | Err(()), _) => refuse("MCP-Protocol-Version"),
+    }
+}
+
+/// A stateless request says in its body what it is.
+pub(super) fn meta_is_complete(headers: &HeaderMap, call: &CallMessage<'_>) -> Checked {
+    let version = headers.get(PROTOCOL_VERSION).and_then(|version| version.to_str().ok());
+    let stateless = call.is_modern() || version.is_some_and(|version| version >= FIRST_STATELESS);
+    let capable = call.meta.protocol.iter().any(|(key, _)| key == CAPABILITIES_KEY);
+    if !stateless || (call.is_modern() && capable) {
+        return Checked::Agreed;
+    }
+    let problem = "`params._meta` must state the protocol version and the client's capabilities";
+    Checked::Refused(problem.into())
+}
+
+/// The task that the caller names in a header.
+pub(super) fn task(headers: &HeaderMap) -> Result<Option<TaskId>, &'static str> {
+    let named = match single(headers, &TASK_ID) {
+        Ok(None) => return Ok(None),
+        Ok(Some(text)) => task_id(text),
+        Err(()) => None,
+    };
+    named.map(Some).ok_or("the `Holdpoint-Task-Id` header is not a task id")
+}
+
+pub(super) fn accepts_stream(headers: &HeaderMap) -> bool {
+    let accepts = |value: &str| value.contains("text/event-stream") || value.contains("*/*");
+    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(accepts))
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// Names that do not fit in a header travel as `=?base64?…?=`.
+fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    let Some(inner) = value.strip_prefix("=?base64?").and_then(|inner| inner.strip_suffix("?=")) else {
+        return Some(Cow::Borrowed(value));
+    };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(inner).ok()?;
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// Takes off what belongs to the hop between client and us.
+pub(super) fn strip_request(headers: &mut HeaderMap) {
+    strip_hop(headers);
+    for name in &OURS {
+        headers.remove(name);
+    }
+}
+
+/// Takes off what belongs to one hop.
+pub(super) fn strip_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}

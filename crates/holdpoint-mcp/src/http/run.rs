@@ -1,0 +1,174 @@
+//! A call that a person approved: it is sent and recorded in a task of its own, so that no lost connection comes
+//! between the two.
+
+use super::{
+    body::{self, Piece, ProxyBody},
+    checks,
+    sse::{self, Events},
+    upstream::{self, Upstream, is_answer_to},
+};
+use crate::{
+    message::{CallFrame, Object},
+    reply::{self, Ended},
+};
+use bytes::Bytes;
+use holdpoint_core::{Completion, Delivery, StoredResult};
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// So many events wait for a slow client before the server has to.
+const PIECES_MAX: usize = 16;
+
+/// What comes of a run, as it comes.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) head: oneshot::Receiver<Head>,
+    pub(super) pieces: mpsc::Receiver<Piece>,
+}
+
+/// Status and headers of the answer.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+}
+
+struct Run {
+    frame: Arc<CallFrame>,
+    head: Option<oneshot::Sender<Head>>,
+    pieces: mpsc::Sender<Piece>,
+    bytes_max: usize,
+}
+
+impl Running {
+    pub(super) fn start(
+        upstream: Upstream,
+        headers: HeaderMap,
+        body: Bytes,
+        frame: Arc<CallFrame>,
+        completion: Completion,
+        bytes_max: usize,
+    ) -> Self {
+        let (head_in, head) = oneshot::channel();
+        let (pieces_in, pieces) = mpsc::channel(PIECES_MAX);
+        let run = Run { frame, head: Some(head_in), pieces: pieces_in, bytes_max };
+        tokio::spawn(async move {
+            match upstream.send(Method::POST, headers, body).await {
+                Ok(response) => run.answered(response, completion).await,
+                // No connection, no byte: this much is certain.
+                Err(error) if error.is_connect() => run.unsent(completion).await,
+                Err(error) => {
+                    tracing::warn!(error = %upstream::chain(&error), "an approved call was sent, and its answer is lost");
+                    run.lost(completion).await;
+                }
+            }
+        });
+        Self { head, pieces }
+    }
+
+    /// An answer that is there already.
+    pub(super) fn kept(message: Vec<u8>, delivery: Delivery) -> Self {
+        let (head_in, head) = oneshot::channel();
+        let (pieces_in, pieces) = mpsc::channel(1);
+        // Both ends are here, and there is room for one.
+        let _room = head_in.send(Head { status: StatusCode::OK, headers: body::json_headers() });
+        let _room = pieces_in.try_send(Piece::Answer(message.into(), Some(delivery)));
+        Self { head, pieces }
+    }
+
+    pub(super) async fn respond(self) -> Response<ProxyBody> {
+        match self.head.await {
+            Ok(head) => body::pieces(head.status, head.headers, self.pieces),
+            Err(_) => {
+                body::plain(StatusCode::BAD_GATEWAY, "the call was cut off; its outcome is not known\n")
+            }
+        }
+    }
+}
+
+impl Run {
+    async fn answered(mut self, response: Response<Incoming>, completion: Completion) {
+        let (mut parts, body) = response.into_parts();
+        checks::strip_hop(&mut parts.headers);
+        if parts.status.is_success() && body::is_stream(&parts.headers) {
+            self.begin(Head { status: parts.status, headers: parts.headers });
+            return self.stream(body, completion).await;
+        }
+        let Ok(bytes) = body::collect(body, &parts.headers, self.bytes_max).await else {
+            return self.lost(completion).await;
+        };
+        let Some(fragment) = self.fragment(&bytes, parts.status) else {
+            tracing::warn!(status = %parts.status, "an approved call was sent, and what came back is no answer to it");
+            return self.lost(completion).await;
+        };
+        let delivery = completion.finish(StoredResult::new(fragment)).await;
+        self.begin(Head { status: parts.status, headers: parts.headers });
+        self.send(Piece::Answer(bytes, Some(delivery))).await;
+    }
+
+    /// The answer in a JSON body. A server that refuses a request need not have read its id.
+    fn fragment(&self, bytes: &Bytes, status: StatusCode) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let refused_unread = || {
+            let object = Object::read_leniently(text).ok()?;
+            let without_id = object.get("id").is_none_or(|id| id.get() == "null");
+            (status.is_client_error() && without_id && object.get("error").is_some()).then_some(())
+        };
+        if is_answer_to(text, &self.frame.id) || refused_unread().is_some() {
+            return reply::fragment_from(text);
+        }
+        None
+    }
+
+    async fn stream(self, body: Incoming, completion: Completion) {
+        let mut events = Events::new(body, self.bytes_max);
+        let mut completion = Some(completion);
+        while let Ok(Some(event)) = events.next().await {
+            let answer = event.data().filter(|data| is_answer_to(data, &self.frame.id));
+            match (answer.and_then(|data| reply::fragment_from(&data)), completion.take()) {
+                (Some(fragment), Some(completion)) => {
+                    let delivery = completion.finish(StoredResult::new(fragment)).await;
+                    self.send(Piece::Answer(event.0, Some(delivery))).await;
+                }
+                (_, waiting) => {
+                    completion = waiting;
+                    self.send(Piece::Part(event.0)).await;
+                }
+            }
+        }
+        if let Some(completion) = completion {
+            tracing::warn!("an approved call was sent, and its stream ended without an answer");
+            completion.lose().await;
+            let told = reply::ended(&self.frame, &Ended::OutcomeUnknown);
+            self.send(Piece::Part(sse::message(&told))).await;
+        }
+    }
+
+    async fn unsent(self, completion: Completion) {
+        let told = StoredResult::new(reply::fragment_of(&self.frame, &Ended::NotSent));
+        completion.finish(told).await.delivered().await;
+        self.tell(&Ended::NotSent).await;
+    }
+
+    async fn lost(self, completion: Completion) {
+        completion.lose().await;
+        self.tell(&Ended::OutcomeUnknown).await;
+    }
+
+    async fn tell(mut self, ended: &Ended) {
+        self.begin(Head { status: StatusCode::OK, headers: body::json_headers() });
+        self.send(Piece::Answer(reply::ended(&self.frame, ended).into(), None)).await;
+    }
+
+    fn begin(&mut self, head: Head) {
+        if let Some(sender) = self.head.take() {
+            let _client_may_be_gone = sender.send(head);
+        }
+    }
+
+    async fn send(&self, piece: Piece) {
+        let _client_may_be_gone = self.pieces.send(piece).await;
+    }
+}

@@ -1,0 +1,191 @@
+//! What is known of each session: whose it is, which tools its server has, which calls wait in it.
+
+use crate::{
+    Guard,
+    catalog::{Catalog, Schemas},
+    message::IdKey,
+    random,
+};
+use holdpoint_core::{Interest, InterestHandle, Principal, TaskId};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// More sessions than this and the oldest is forgotten: its tools are read again, and whoever uses it next owns it.
+const SESSIONS_MAX: usize = 4_096;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    key: Key,
+    principal: Principal,
+    pub(super) catalog: Arc<Catalog>,
+    /// For calls that name no task. Not the session's own id: that is a key to it, and reviewers see tasks.
+    pub(super) task: Option<TaskId>,
+    waiting: Mutex<HashMap<IdKey, Vec<Arc<Held>>>>,
+}
+
+/// With an id from the server, or one for all requests of a principal that name none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Named(Box<str>),
+    Unnamed(Principal),
+}
+
+/// A tool call under way.
+#[derive(Debug)]
+pub(super) struct Held {
+    handle: InterestHandle,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Withdrawn,
+    /// The server has it.
+    Running,
+}
+
+/// A call known in its session, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Registered {
+    session: Arc<Session>,
+    id: IdKey,
+    pub(super) held: Arc<Held>,
+}
+
+#[derive(Debug)]
+pub(super) struct Sessions {
+    guard: Guard,
+    schemas: Arc<Schemas>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_key: HashMap<Key, Arc<Session>>,
+    oldest_first: VecDeque<Key>,
+}
+
+impl Sessions {
+    pub(super) fn new(guard: Guard, schemas: Arc<Schemas>) -> Self {
+        Self { guard, schemas, known: Mutex::default() }
+    }
+
+    /// The session of this id for `principal`; `None`: it is somebody else's.
+    pub(super) fn of(&self, id: Option<&str>, principal: &Principal) -> Option<Arc<Session>> {
+        let key = id.map_or_else(|| Key::Unnamed(principal.clone()), |id| Key::Named(id.into()));
+        let mut known = lock(&self.known);
+        if let Some(session) = known.by_key.get(&key) {
+            return (session.principal == *principal).then(|| Arc::clone(session));
+        }
+        let session = Arc::new(self.session(key.clone(), principal.clone()));
+        known.insert(key, Arc::clone(&session));
+        Some(session)
+    }
+
+    /// The server opened a session in its answer to a request of `from`.
+    pub(super) fn opened(&self, id: &str, from: &Session) {
+        let key = Key::Named(id.into());
+        let mut known = lock(&self.known);
+        if !known.by_key.contains_key(&key) {
+            let session = Arc::new(self.session(key.clone(), from.principal.clone()));
+            known.insert(key, session);
+        }
+    }
+
+    pub(super) fn forget(&self, session: &Session) {
+        let mut known = lock(&self.known);
+        known.by_key.remove(&session.key);
+        known.oldest_first.retain(|key| *key != session.key);
+    }
+
+    fn session(&self, key: Key, principal: Principal) -> Session {
+        let task = match &key {
+            Key::Named(_) => Some(TaskId::new(format!("session-{}", random::token()))),
+            Key::Unnamed(_) => None,
+        };
+        let catalog = Arc::new(self.guard.catalog(&self.schemas));
+        Session { key, principal, catalog, task, waiting: Mutex::default() }
+    }
+}
+
+impl Known {
+    fn insert(&mut self, key: Key, session: Arc<Session>) {
+        if self.by_key.len() >= SESSIONS_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.by_key.remove(&oldest);
+        }
+        self.oldest_first.push_back(key.clone());
+        self.by_key.insert(key, session);
+    }
+}
+
+impl Session {
+    pub(super) const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub(super) fn register(self: &Arc<Self>, id: &IdKey) -> (Registered, Interest) {
+        let (handle, interest) = Interest::pair();
+        let held = Arc::new(Held { handle, stage: Mutex::new(Stage::Waiting) });
+        lock(&self.waiting).entry(id.clone()).or_default().push(Arc::clone(&held));
+        (Registered { session: Arc::clone(self), id: id.clone(), held }, interest)
+    }
+
+    /// Withdraws what waits under `id`; `false`: the server has it, or nobody does. Without sessions two clients of one
+    /// principal may use one id; then both calls are withdrawn, since nothing may run for a call that was cancelled.
+    pub(super) fn cancel(&self, id: &IdKey) -> bool {
+        let waiting = lock(&self.waiting).get(id).cloned().unwrap_or_default();
+        let withdrawn = waiting.iter().filter(|held| held.withdraw()).count();
+        withdrawn > 0 && withdrawn == waiting.len()
+    }
+}
+
+impl Held {
+    /// `false`: too late, the server has it.
+    pub(super) fn withdraw(&self) -> bool {
+        let mut stage = lock(&self.stage);
+        if *stage == Stage::Waiting {
+            *stage = Stage::Withdrawn;
+            self.handle.cancel();
+        }
+        *stage == Stage::Withdrawn
+    }
+
+    /// The client is lost; the hold stays.
+    pub(super) fn gone(&self) {
+        self.handle.gone();
+    }
+
+    /// From here on the server has the call; `false`: it was withdrawn before.
+    pub(super) fn begin(&self) -> bool {
+        let mut stage = lock(&self.stage);
+        if *stage == Stage::Waiting {
+            *stage = Stage::Running;
+        }
+        *stage == Stage::Running
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        *lock(&self.stage) == Stage::Waiting
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.session.waiting);
+        if let Some(calls) = waiting.get_mut(&self.id) {
+            calls.retain(|held| !Arc::ptr_eq(held, &self.held));
+            if calls.is_empty() {
+                waiting.remove(&self.id);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,33 @@
+//! MCP on both sides of the kernel.
+//!
+//! ```text
+//! client ─► shallow look ─┬─ anything else ─────────────────────────────────────────────────────► server
+//!                         └─ tools/call ─► tool known? accepted? arguments fit? ─► GateLayer ─► permit ─► server
+//! ```
+//!
+//! # Rules
+//! 1. Raw messages end to end. Typed models lose fields (rmcp's changes or refuses more than half of a corpus of 75
+//!    ordinary messages), so what is not ours to change is never decoded and encoded again.
+//! 2. Only `tools/call` is gated, by the body and never by headers. It reaches the server through a
+//!    `Service<PermittedCall>` and through nothing else.
+//! 3. What a lenient server could read as a tool call, and we do not, is not forwarded.
+//! 4. A refusal is a tool result that the model can act on, never a private error code.
+//!
+//! # Not guaranteed
+//! `_meta` of a call passes as the client sent it and is not part of what is approved: a server must not let it change
+//! what a tool does.
+
+mod actions;
+mod catalog;
+mod guard;
+pub mod http;
+mod message;
+mod pins;
+mod progress;
+mod random;
+mod reply;
+pub mod stdio;
+
+pub use actions::{Action, GateEverything, ToolActions};
+pub use guard::Guard;
+pub use pins::{MemoryPins, Pinned, Pins, PinsError};

@@ -1,0 +1,142 @@
+//! A shallow look at one message from a client: enough to tell a tool call from everything else, and no more.
+//!
+//! What a lenient server could read as a tool call must not be forwarded as something else, so whatever two readers
+//! could read differently is refused: equal keys, keys that differ only in case (`Method`, `paramſ`: CVE-2026-27896),
+//! byte order marks, text that is not UTF-8, a method that is `tools/call` in another spelling. The whole text is
+//! validated as JSON on the way, so no comment or single quote can hide a second reading either.
+
+mod call;
+mod id;
+mod object;
+
+pub(crate) use call::{CallFrame, CallMessage, task_id};
+pub(crate) use id::IdKey;
+pub(crate) use object::{Object, text_of};
+
+use object::Flaw;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+pub(crate) const TOOLS_CALL: &str = "tools/call";
+
+pub(crate) const PARSE_ERROR: i32 = -32700;
+pub(crate) const INVALID_REQUEST: i32 = -32600;
+pub(crate) const INVALID_PARAMS: i32 = -32602;
+pub(crate) const INTERNAL_ERROR: i32 = -32603;
+pub(crate) const HEADER_MISMATCH: i32 = -32020;
+
+/// One message, or several in one.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    One(Single<'a>),
+    /// None of them is a tool call.
+    Batch(Vec<Single<'a>>),
+    /// A batch with a tool call in it, by the ids of its requests.
+    BatchWithCall(Vec<&'a str>),
+}
+
+/// One message.
+#[derive(Debug)]
+pub(crate) enum Single<'a> {
+    Call(Box<CallMessage<'a>>),
+    /// A request or notification of another kind. The method is decoded.
+    Other {
+        method: Cow<'a, str>,
+        id: Option<&'a str>,
+        params: Option<&'a RawValue>,
+    },
+    /// No method: an answer to a request of the server.
+    Answer,
+}
+
+/// Why a message is not forwarded.
+#[derive(Debug)]
+pub(crate) struct Refused<'a> {
+    /// The raw id to answer to, where there is one.
+    pub(crate) id: Option<&'a str>,
+    pub(crate) code: i32,
+    pub(crate) problem: String,
+}
+
+impl<'a> Refused<'a> {
+    fn new(id: Option<&'a str>, code: i32, problem: impl Into<String>) -> Self {
+        Self { id, code, problem: problem.into() }
+    }
+
+    /// A batch where there are none.
+    pub(crate) fn batches() -> Self {
+        Self::new(None, INVALID_REQUEST, "this session's protocol revision has no batches")
+    }
+
+    /// A batch that would have to be taken apart.
+    pub(crate) fn batch_with_call() -> Self {
+        let problem = "a batch with `tools/call` in it is not forwarded: send the calls one by one";
+        Self::new(None, INVALID_REQUEST, problem)
+    }
+}
+
+/// Looks at one message.
+pub(crate) fn look(bytes: &[u8]) -> Result<Message<'_>, Refused<'_>> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Refused::new(None, PARSE_ERROR, "the message is not UTF-8"))?;
+    if text.trim_ascii_start().starts_with('[') {
+        look_at_batch(text)
+    } else {
+        single(text).map(Message::One)
+    }
+}
+
+fn look_at_batch(text: &str) -> Result<Message<'_>, Refused<'_>> {
+    let parts: Vec<&RawValue> = serde_json::from_str(text)
+        .map_err(|error| Refused::new(None, PARSE_ERROR, format!("the message is not JSON: {error}")))?;
+    if parts.is_empty() {
+        return Err(Refused::new(None, INVALID_REQUEST, "the batch is empty"));
+    }
+    let messages: Vec<Single<'_>> =
+        parts.into_iter().map(|part| single(part.get())).collect::<Result<_, _>>()?;
+    if !messages.iter().any(|message| matches!(message, Single::Call(_))) {
+        return Ok(Message::Batch(messages));
+    }
+    let ids = messages.iter().filter_map(|message| match message {
+        Single::Call(call) => Some(call.id_raw),
+        Single::Other { id, .. } => *id,
+        Single::Answer => None,
+    });
+    Ok(Message::BatchWithCall(ids.collect()))
+}
+
+fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
+    let object = match Object::read(text) {
+        Ok(object) => object,
+        Err(Flaw::Syntax(problem)) => {
+            return Err(Refused::new(None, PARSE_ERROR, format!("the message is not JSON: {problem}")));
+        }
+        Err(flaw @ (Flaw::NotAnObject | Flaw::Ambiguous(_) | Flaw::TooManyMembers)) => {
+            return Err(Refused::new(None, INVALID_REQUEST, format!("the message {flaw}")));
+        }
+    };
+    let id = object.get("id").map(RawValue::get);
+    // An id that cannot be one is not echoed.
+    let echo = id.filter(|raw| IdKey::read(raw).is_some());
+    object
+        .refuse_variants_of(&["jsonrpc", "id", "method", "params", "result", "error"])
+        .map_err(|flaw| Refused::new(echo, INVALID_REQUEST, format!("the message {flaw}")))?;
+    let Some(method) = object.get("method") else {
+        return Ok(Single::Answer);
+    };
+    let Some(method) = text_of(method) else {
+        return Err(Refused::new(echo, INVALID_REQUEST, "`method` is not a string"));
+    };
+    let params = object.get("params");
+    if method == TOOLS_CALL {
+        return CallMessage::read(text, id, params).map(|call| Single::Call(Box::new(call)));
+    }
+    if holdpoint_core::same_key(method.trim(), TOOLS_CALL) {
+        let problem = "`method` is `tools/call` in another spelling";
+        return Err(Refused::new(echo, INVALID_REQUEST, problem));
+    }
+    Ok(Single::Other { method, id, params })
+}
+
+#[cfg(test)]
+mod tests;

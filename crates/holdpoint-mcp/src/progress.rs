@@ -1,0 +1,102 @@
+//! Progress while a call is held, and of the tool afterwards: what the client sees of one token only ever rises.
+
+use crate::message::{IdKey, Object, text_of};
+use holdpoint_core::{Hold, Onlooker};
+use serde_json::{Value, value::RawValue};
+use std::{collections::HashMap, time::Duration};
+use tokio::sync::watch;
+
+/// Some clients give up on a stream that is silent for longer.
+pub(crate) const TICK: Duration = Duration::from_secs(15);
+/// So small that what the tool says later is hardly ever below it.
+const STEP: f64 = 1e-6;
+/// Clients show about this much.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// The last value of each token that we told anything about.
+#[derive(Debug, Default)]
+pub(crate) struct Rising(HashMap<IdKey, f64>);
+
+impl Rising {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One step further: the notification to send.
+    pub(crate) fn step(&mut self, token_raw: &str, text: &str) -> Option<Vec<u8>> {
+        let last = self.0.entry(IdKey::read(token_raw)?).or_default();
+        *last += STEP;
+        let params =
+            format!(r#"{{"progressToken":{token_raw},"progress":{last},"message":{}}}"#, Value::from(text));
+        Some(
+            format!(r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}"#)
+                .into_bytes(),
+        )
+    }
+
+    pub(crate) fn forget(&mut self, token_raw: &str) {
+        if let Some(token) = IdKey::read(token_raw) {
+            self.0.remove(&token);
+        }
+    }
+
+    /// The tool's own progress, moved up where it is not above what was told before. `None`: pass it as it is.
+    pub(crate) fn rebase(&mut self, message: &str) -> Option<Vec<u8>> {
+        let object = Object::read_leniently(message).ok()?;
+        if object.get("method").and_then(text_of)? != "notifications/progress" {
+            return None;
+        }
+        let params = Object::read_leniently(object.get("params")?.get()).ok()?;
+        let last = self.0.get_mut(&IdKey::read(params.get("progressToken")?.get())?)?;
+        let progress = params.get("progress")?;
+        let value: f64 = progress.get().parse().ok()?;
+        if value > *last {
+            *last = value;
+            return None;
+        }
+        *last += STEP;
+        replaced(message, progress, &last.to_string())
+    }
+}
+
+/// `message` with another text in the place of `part`, which was borrowed from it.
+fn replaced(message: &str, part: &RawValue, text: &str) -> Option<Vec<u8>> {
+    let start = (part.get().as_ptr() as usize).checked_sub(message.as_ptr() as usize)?;
+    let (before, after) = (message.get(..start)?, message.get(start.checked_add(part.get().len())?..)?);
+    Some([before, text, after].concat().into_bytes())
+}
+
+/// Hears from the kernel what a call waits for.
+#[derive(Debug)]
+pub(crate) struct Sight(watch::Sender<Option<String>>);
+
+impl Sight {
+    pub(crate) fn pair() -> (Self, watch::Receiver<Option<String>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), receiver)
+    }
+}
+
+impl Onlooker for Sight {
+    fn waits_for(&self, hold: &Hold) {
+        let text = match &hold.review_url {
+            Some(url) => format!("Waiting for approval: {url}"),
+            None => format!("Waiting for a person to approve this call (review {})", hold.thread),
+        };
+        // Words of Gate, on somebody's terminal.
+        let shown = text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+        self.0.send_replace(Some(shown));
+    }
+}
+
+/// Resolves with the text once the call waits for a person, and again when it waits for another answer.
+pub(crate) async fn waits(seen: &mut watch::Receiver<Option<String>>) -> String {
+    loop {
+        if seen.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(text) = seen.borrow_and_update().clone() {
+            return text;
+        }
+    }
+}

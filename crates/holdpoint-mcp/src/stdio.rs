@@ -1,0 +1,143 @@
+//! stdio to stdio: a client's pipe on one side, a child process on the other.
+//!
+//! # Rules
+//! 1. Every line crosses unchanged and in order, but a tool call, which goes through a permit, and what is answered
+//!    here: malformed messages, batches with a tool call in them, lines longer than the limit.
+//! 2. A line with a carriage return inside is refused: some servers end lines there, and would see another message in
+//!    the rest.
+//! 3. A held call blocks nothing. Its answer comes when it comes.
+//! 4. Batches pass where the session's revision has them (2025-03-26) and none of their messages is a tool call. A
+//!    batch with a tool call is refused whole: send the calls one by one.
+//! 5. When the client closes its side, nobody waits any more: calls that are held stay open for the next time.
+//!
+//! # Not guaranteed
+//! That a server which splits lines at other places, or reads something else than JSON, sees the same messages.
+
+mod call;
+mod child;
+mod lines;
+mod outbox;
+mod process_io;
+mod session;
+mod traffic;
+
+pub use child::ChildCommand;
+pub use process_io::{ProcessInput, ProcessOutput, process_io};
+
+use crate::Guard;
+use holdpoint_core::{Principal, TaskId};
+use session::Session;
+use std::{io, process::ExitStatus, sync::Arc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// One server over stdio.
+#[derive(Clone, Debug)]
+pub struct StdioOptions {
+    /// Who decides.
+    pub guard: Guard,
+    /// Whose calls these are.
+    pub principal: Principal,
+    /// The task of calls that name none.
+    pub task: TaskId,
+    /// The longest line that is carried.
+    pub line_bytes_max: usize,
+    /// How many tool calls may be under way that do not pass at once.
+    pub calls_max: usize,
+    /// How long either side may take to end.
+    pub grace: Duration,
+}
+
+impl StdioOptions {
+    /// The usual limits.
+    #[must_use]
+    pub fn new(guard: Guard, principal: Principal, task: TaskId) -> Self {
+        let (line_bytes_max, calls_max, grace) = (16 << 20, 1_024, Duration::from_secs(5));
+        Self { guard, principal, task, line_bytes_max, calls_max, grace }
+    }
+}
+
+/// Why the relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// The client closed its side.
+    ClientClosed,
+    /// The server did.
+    ServerEnded {
+        /// How its process ended, where there was one and it did end.
+        status: Option<ExitStatus>,
+    },
+}
+
+/// The relay could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StdioError {
+    /// The server's command cannot be started.
+    #[error("`{program}` cannot be started")]
+    Start {
+        /// What should have been started.
+        program: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Starts the server and relays until either side ends.
+///
+/// # Errors
+/// The command cannot be started.
+pub async fn run(
+    options: StdioOptions,
+    command: &ChildCommand,
+    client_in: impl AsyncRead + Send + Unpin,
+    client_out: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<ExitReason, StdioError> {
+    let grace = options.grace;
+    let (mut child, server_in, server_out) = command.start().map_err(|source| StdioError::Start {
+        program: command.program.to_string_lossy().into_owned(),
+        source,
+    })?;
+    let reason = relay(options, (client_in, client_out), (server_out, server_in)).await;
+    let status = child::stop(&mut child, grace).await;
+    Ok(match reason {
+        ExitReason::ClientClosed => ExitReason::ClientClosed,
+        ExitReason::ServerEnded { .. } => ExitReason::ServerEnded { status },
+    })
+}
+
+/// Relays between two pairs of pipes until either side ends.
+pub async fn relay(
+    options: StdioOptions,
+    (client_in, client_out): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
+    (server_out, server_in): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
+) -> ExitReason {
+    let (line_bytes_max, grace) = (options.line_bytes_max, options.grace);
+    let session = Arc::new(Session::new(options, client_out, server_in));
+    // Both in one task: a line that arrives wakes one thread, once.
+    let mut from_client = std::pin::pin!(session.pump_client(client_in, line_bytes_max));
+    let mut from_server = std::pin::pin!(session.pump_server(server_out, line_bytes_max));
+    let client_first = tokio::select! {
+        () = &mut from_client => true,
+        () = &mut from_server => false,
+    };
+    if client_first && !session.server_is_gone() {
+        session.client_gone();
+        // What is on its way to the server still gets there, and its answers back.
+        let settled = async {
+            tokio::select! {
+                () = session.settled() => false,
+                () = &mut from_server => true,
+            }
+        };
+        let server_ended = tokio::time::timeout(grace, settled).await.unwrap_or(false);
+        session.close_server().await;
+        if !server_ended {
+            let _patience_over = tokio::time::timeout(grace, from_server).await;
+        }
+    }
+    session.server_gone();
+    let _patience_over = tokio::time::timeout(grace, session.settled()).await;
+    session.close_server().await;
+    session.close_client(grace).await;
+    if client_first { ExitReason::ClientClosed } else { ExitReason::ServerEnded { status: None } }
+}

@@ -1,0 +1,398 @@
+//! One tool call on its way from the client, through the kernel, to the server and back.
+
+use super::session::{Answered, CallState, Expect, Session, lock};
+use crate::{
+    catalog::{ListError, Recheck, ToolSource},
+    guard::{Reading, list_request},
+    message::{CallFrame, CallMessage, IdKey},
+    progress::{Sight, TICK, waits},
+    reply::{self, Ended},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use holdpoint_core::{
+    Caller, Completion, Delivery, Interest, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
+};
+use holdpoint_tower::{Adapter, Attended, GateLayer};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::sync::{Notify, oneshot, watch};
+use tower::ServiceExt as _;
+use tower_layer::Layer as _;
+use tower_service::Service;
+
+/// A server that was told of a cancellation may stay silent; after this its answer counts as lost.
+const AFTER_CANCEL: Duration = Duration::from_secs(30);
+
+type Answering = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
+
+/// What came of a call.
+#[derive(Debug)]
+enum Outcome {
+    /// It is on its way to the server, whose answer passes like everything else.
+    Sent,
+    /// The message to answer with.
+    Ours(Vec<u8>),
+    /// The server's answer, a line; and whom to tell when it is out.
+    Answer(Bytes, Delivery),
+    /// Withdrawn: no answer is owed.
+    Silence,
+}
+
+/// The only door to the server for a tool call.
+#[derive(Clone, Debug)]
+struct Dispatch {
+    session: Arc<Session>,
+    frame: Arc<CallFrame>,
+}
+
+#[derive(Clone, Debug)]
+struct Told(Arc<CallFrame>);
+
+impl Adapter<Outcome> for Told {
+    fn reject(&self, rejection: &Rejection) -> Outcome {
+        match rejection {
+            Rejection::Cancelled { .. } => Outcome::Silence,
+            Rejection::DeniedByConfig { .. }
+            | Rejection::Rejected { .. }
+            | Rejection::Expired { .. }
+            | Rejection::Pending { .. }
+            | Rejection::ChangesRequested { .. }
+            | Rejection::Unavailable { .. }
+            | Rejection::TokenInvalid { .. }
+            | Rejection::Mismatch { .. }
+            | Rejection::Busy { .. }
+            | Rejection::OutcomeUnknown { .. } => Outcome::Ours(reply::rejected(&self.0, rejection)),
+        }
+    }
+
+    fn replay(&self, result: StoredResult, delivery: Delivery) -> Outcome {
+        let mut line = reply::replayed(&self.0, &result);
+        line.push(b'\n');
+        Outcome::Answer(line.into(), delivery)
+    }
+}
+
+impl Service<PermittedCall> for Dispatch {
+    type Response = Outcome;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, permitted: PermittedCall) -> Answering {
+        let Self { session, frame } = self.clone();
+        let (call, _receipt, completion) = permitted.into_parts();
+        Box::pin(async move {
+            Ok(if completion.is_recorded() {
+                session.run_recorded(&frame, &call, completion).await
+            } else {
+                session.run(&frame, &call)
+            })
+        })
+    }
+}
+
+impl Session {
+    fn ask(self: &Arc<Self>, frame: &Arc<CallFrame>, attended: Attended) -> Answering {
+        let dispatch = Dispatch { session: Arc::clone(self), frame: Arc::clone(frame) };
+        let gate = Arc::clone(&self.options.guard.gate);
+        Box::pin(GateLayer::new(gate, Told(Arc::clone(frame))).layer(dispatch).oneshot(attended))
+    }
+
+    fn task_of(&self, message: &CallMessage<'_>) -> TaskId {
+        let named = message.meta.task.clone().or_else(|| message.meta.trace_id.clone());
+        named.unwrap_or_else(|| self.options.task.clone())
+    }
+
+    /// A call that nobody is asked about is done with before the next line. `false`: this is not such a call.
+    pub(super) fn call_at_once(self: &Arc<Self>, message: &CallMessage<'_>, line: &[u8]) -> bool {
+        let task = self.task_of(message);
+        let principal = &self.options.principal;
+        let Some(call) = self.options.guard.at_once(message, &self.catalog, principal, &task) else {
+            return false;
+        };
+        let frame = Arc::new(message.frame(Bytes::copy_from_slice(line)));
+        let mut answering = self.ask(&frame, call.into());
+        match (&mut answering).now_or_never() {
+            Some(Ok(Outcome::Sent | Outcome::Silence)) => {}
+            Some(Ok(Outcome::Ours(message))) => self.to_client.push_message(&message),
+            Some(Ok(outcome @ Outcome::Answer(..))) => {
+                self.spawn_registered(&frame, |session, _| async move { session.answer(outcome).await });
+            }
+            // The configuration changed this moment, and now somebody is asked.
+            None => self.spawn_registered(&frame, |session, _| async move {
+                match answering.await {
+                    Ok(outcome) => session.answer(outcome).await,
+                    Err(never) => match never {},
+                }
+            }),
+            Some(Err(never)) => match never {},
+        }
+        true
+    }
+
+    /// A call that has to wait for something.
+    pub(super) fn call_later(self: &Arc<Self>, message: &CallMessage<'_>, line: &[u8]) {
+        let task = self.task_of(message);
+        let reading = match Reading::of(&self.options.guard, message, Bytes::copy_from_slice(line), task) {
+            Ok(reading) => reading,
+            Err(answer) => return self.to_client.push_message(&answer),
+        };
+        let frame = Arc::new(reading.frame.clone());
+        let known = Arc::clone(&frame);
+        self.spawn_registered(&known, |session, interest| async move {
+            let outcome = session.decide(reading, &frame, interest).await;
+            session.answer(outcome).await;
+        });
+    }
+
+    /// Runs `work` beside the traffic, known under the call's id.
+    fn spawn_registered<W>(
+        self: &Arc<Self>,
+        frame: &Arc<CallFrame>,
+        work: impl FnOnce(Arc<Self>, Interest) -> W,
+    ) where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            return self.to_client.push_message(&reply::ended(frame, &Ended::Busy));
+        };
+        let (handle, interest) = Interest::pair();
+        lock(&self.calls).insert(frame.id.clone(), CallState::Waiting(handle));
+        let registered = Registered { session: Arc::clone(self), id: frame.id.clone() };
+        let work = work(Arc::clone(self), interest);
+        self.tasks.spawn(async move {
+            work.await;
+            drop((registered, slot));
+        });
+    }
+
+    async fn decide(
+        self: &Arc<Self>,
+        reading: Reading,
+        frame: &Arc<CallFrame>,
+        interest: Interest,
+    ) -> Outcome {
+        let protocol = reading.protocol.clone();
+        let source = Arc::new(Listing { session: Arc::clone(self), protocol });
+        let (guard, principal) = (&self.options.guard, &self.options.principal);
+        let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
+            Ok(call) => call,
+            Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer.message)),
+        };
+        let (sight, mut seen) = Sight::pair();
+        let caller = Caller {
+            patience: guard.patience(frame),
+            interest,
+            definitions: Some(Arc::new(Recheck { catalog: Arc::clone(&self.catalog), source })),
+            onlooker: Some(Arc::new(sight)),
+        };
+        let mut answering = self.ask(frame, Attended { call, caller: Some(caller) });
+        let outcome = tokio::select! {
+            outcome = &mut answering => outcome,
+            never = self.tell_progress(frame, &mut seen) => match never {},
+        };
+        if let Some(token) = &frame.progress_token {
+            lock(&self.expected).progress.forget(token);
+        }
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(never) => match never {},
+        }
+    }
+
+    fn unless_cancelled(&self, frame: &CallFrame, outcome: Outcome) -> Outcome {
+        let calls = lock(&self.calls);
+        if matches!(calls.get(&frame.id), Some(CallState::Cancelled)) { Outcome::Silence } else { outcome }
+    }
+
+    /// Tells a client that wants to know that its call waits; while the tool runs, the tool does.
+    async fn tell_progress(
+        &self,
+        frame: &CallFrame,
+        seen: &mut watch::Receiver<Option<String>>,
+    ) -> Infallible {
+        let Some(token) = &frame.progress_token else {
+            return std::future::pending().await;
+        };
+        let mut text = waits(seen).await;
+        loop {
+            if self.is_waiting(&frame.id) {
+                if let Some(step) = lock(&self.expected).progress.step(token, &text) {
+                    self.to_client.push_message(&step);
+                }
+                let _client_may_be_gone = self.to_client.flush().await;
+            }
+            tokio::select! {
+                later = waits(seen) => text = later,
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    fn is_waiting(&self, id: &IdKey) -> bool {
+        matches!(lock(&self.calls).get(id), Some(CallState::Waiting(_)))
+    }
+
+    async fn answer(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Sent => {
+                let _server_may_be_gone = self.to_server.flush().await;
+            }
+            Outcome::Silence => {}
+            Outcome::Ours(message) => {
+                self.to_client.push_message(&message);
+                let _client_may_be_gone = self.to_client.flush().await;
+            }
+            Outcome::Answer(line, delivery) => {
+                self.to_client.push(&line);
+                if self.to_client.settle().await.is_ok() {
+                    delivery.delivered().await;
+                }
+            }
+        }
+    }
+
+    /// A call that nobody decided in person: its answer passes like everything else.
+    fn run(&self, frame: &CallFrame, call: &ToolCall) -> Outcome {
+        if self.begin(&frame.id).is_none() {
+            return Outcome::Silence;
+        }
+        if self.server_is_gone() {
+            return Outcome::Ours(reply::ended(frame, &Ended::NotSent));
+        }
+        match line_of(frame, call) {
+            Some(line) => {
+                self.to_server.push(&line);
+                Outcome::Sent
+            }
+            None => Outcome::Ours(reply::ended(frame, &Ended::NotSent)),
+        }
+    }
+
+    /// A call that a person approved: what came of it is recorded before the client hears of it.
+    async fn run_recorded(&self, frame: &CallFrame, call: &ToolCall, completion: Completion) -> Outcome {
+        let Some(cancelled) = self.begin(&frame.id) else {
+            // Withdrawn in the moment of dispatch. It did not run, and nobody comes to collect that.
+            self.close_unsent(frame, completion, &Ended::Cancelled).await.delivered().await;
+            return Outcome::Silence;
+        };
+        let line = line_of(frame, call).filter(|_| !self.server_is_gone());
+        let Some(line) = line else {
+            self.close_unsent(frame, completion, &Ended::NotSent).await.delivered().await;
+            return Outcome::Ours(reply::ended(frame, &Ended::NotSent));
+        };
+        let (runner, answered) = oneshot::channel();
+        lock(&self.expected).answers.insert(frame.id.clone(), Expect::Recorded(runner));
+        self.to_server.push(&line);
+        let answered = async {
+            // Whether it went out, or how much of it, cannot be told; the end of the server will.
+            let _server_may_be_gone = self.to_server.flush().await;
+            tokio::select! {
+                answered = answered => answered.ok(),
+                () = async { cancelled.notified().await; tokio::time::sleep(AFTER_CANCEL).await } => None,
+            }
+        };
+        match answered.await {
+            Some(Answered::Line(line)) => {
+                match std::str::from_utf8(&line).ok().and_then(reply::fragment_from) {
+                    Some(fragment) => {
+                        let delivery = completion.finish(StoredResult::new(fragment)).await;
+                        Outcome::Answer(line, delivery)
+                    }
+                    None => self.lost(frame, completion).await,
+                }
+            }
+            Some(Answered::TooLong) => {
+                let told = reply::fragment_of(frame, &Ended::AnswerTooLarge);
+                let delivery = completion.finish(StoredResult::new(told.clone())).await;
+                let mut line = reply::answer(&frame.id_raw, &told);
+                line.push(b'\n');
+                Outcome::Answer(line.into(), delivery)
+            }
+            None => self.lost(frame, completion).await,
+        }
+    }
+
+    async fn lost(&self, frame: &CallFrame, completion: Completion) -> Outcome {
+        lock(&self.expected).answers.remove(&frame.id);
+        completion.lose().await;
+        Outcome::Ours(reply::ended(frame, &Ended::OutcomeUnknown))
+    }
+
+    async fn close_unsent(&self, frame: &CallFrame, completion: Completion, ended: &Ended) -> Delivery {
+        completion.finish(StoredResult::new(reply::fragment_of(frame, ended))).await
+    }
+
+    /// From here on the server has the call. `None`: it was withdrawn before.
+    fn begin(&self, id: &IdKey) -> Option<Arc<Notify>> {
+        let cancelled = Arc::new(Notify::new());
+        match lock(&self.calls).get_mut(id) {
+            Some(CallState::Cancelled) => return None,
+            Some(state) => *state = CallState::Running(Arc::clone(&cancelled)),
+            // It passes at once: nobody could have withdrawn it.
+            None => {}
+        }
+        Some(cancelled)
+    }
+}
+
+/// The frozen arguments in the client's own message, on one line: they may have been frozen on another route, where
+/// a line end between two tokens is no line end. Inside strings JSON has none.
+fn line_of(frame: &CallFrame, call: &ToolCall) -> Option<Bytes> {
+    let line = frame.with_arguments(call.arguments.raw().map(|raw| &**raw))?;
+    let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    if text.len() < line.len() && memchr::memchr2(b'\n', b'\r', text).is_none() {
+        return Some(line);
+    }
+    let mut one: Vec<u8> =
+        text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+    one.push(b'\n');
+    Some(one.into())
+}
+
+/// Forgets a call when its task ends, however it ends.
+struct Registered {
+    session: Arc<Session>,
+    id: IdKey,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&self.session.calls).remove(&self.id);
+    }
+}
+
+/// Asks the server for its tools on the same pipe.
+#[derive(Debug)]
+struct Listing {
+    session: Arc<Session>,
+    protocol: String,
+}
+
+#[async_trait]
+impl ToolSource for Listing {
+    async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
+        let session = &self.session;
+        if session.server_is_gone() {
+            return Err(ListError::Unreachable);
+        }
+        let id = session.own_id();
+        let (asker, answer) = oneshot::channel();
+        lock(&session.expected).answers.insert(IdKey::Text(id.as_str().into()), Expect::Own(asker));
+        session.to_server.push_message(&list_request(&id, cursor, &self.protocol));
+        session.to_server.flush().await.map_err(|_| ListError::Unreachable)?;
+        answer.await.map_err(|_| ListError::Unreadable)
+    }
+}

@@ -1,0 +1,93 @@
+//! Lines out, in order, as many as there are in one write.
+
+use std::{
+    fmt, io,
+    sync::{Mutex, PoisonError},
+};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Takes lines from anybody at any time; whoever flushes writes what all have pushed.
+pub(crate) struct Outbox {
+    waiting: Mutex<Vec<u8>>,
+    sink: tokio::sync::Mutex<Sink>,
+}
+
+struct Sink {
+    /// `None`: closed.
+    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    leaving: Vec<u8>,
+    /// How much of `leaving` is out: a flush may be dropped half-way.
+    written: usize,
+}
+
+impl Outbox {
+    pub(crate) fn new(writer: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        let sink = Sink { writer: Some(Box::new(writer)), leaving: Vec::new(), written: 0 };
+        Self { waiting: Mutex::default(), sink: tokio::sync::Mutex::new(sink) }
+    }
+
+    /// Adds a line that has its line end.
+    pub(crate) fn push(&self, line: &[u8]) {
+        self.lock().extend_from_slice(line);
+    }
+
+    /// Adds a message of our own.
+    pub(crate) fn push_message(&self, message: &[u8]) {
+        let mut waiting = self.lock();
+        waiting.extend_from_slice(message);
+        waiting.push(b'\n');
+    }
+
+    /// Returns when all that was pushed before is written.
+    pub(crate) async fn flush(&self) -> io::Result<()> {
+        if self.lock().is_empty() {
+            // Somebody else may still be writing what we pushed; only those who need to know wait for it.
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    /// Like [`Self::flush`], and waits for the writes of others as well.
+    pub(crate) async fn settle(&self) -> io::Result<()> {
+        let mut sink = self.sink.lock().await;
+        let Sink { writer, leaving, written } = &mut *sink;
+        let writer = writer.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        loop {
+            while let Some(rest) = leaving.get(*written..).filter(|rest| !rest.is_empty()) {
+                match writer.write(rest).await? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => *written += count,
+                }
+            }
+            leaving.clear();
+            *written = 0;
+            if leaving.capacity() > KEPT_BYTES {
+                *leaving = Vec::new();
+            }
+            std::mem::swap(&mut *self.lock(), leaving);
+            if leaving.is_empty() {
+                return writer.flush().await;
+            }
+        }
+    }
+
+    /// Ends the stream; later lines go nowhere.
+    pub(crate) async fn close(&self) {
+        let writer = self.sink.lock().await.writer.take();
+        if let Some(mut writer) = writer {
+            let _peer_may_be_gone = writer.shutdown().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}

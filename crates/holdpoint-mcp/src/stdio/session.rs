@@ -1,0 +1,192 @@
+use super::{
+    StdioOptions,
+    lines::{Line, Lines},
+    outbox::Outbox,
+};
+use crate::{
+    catalog::{Catalog, Schemas},
+    message::{INVALID_REQUEST, IdKey},
+    progress::Rising,
+    random, reply,
+};
+use bytes::Bytes;
+use holdpoint_core::InterestHandle;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, Semaphore, oneshot},
+};
+use tokio_util::task::TaskTracker;
+
+/// Everything that both directions and the calls under way share.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) options: StdioOptions,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) to_client: Outbox,
+    pub(super) to_server: Outbox,
+    /// Tool calls under way that did not pass at once.
+    pub(super) calls: Mutex<HashMap<IdKey, CallState>>,
+    pub(super) expected: Mutex<Expected>,
+    pub(super) tasks: TaskTracker,
+    pub(super) slots: Arc<Semaphore>,
+    /// The revision that client and server agreed on.
+    pub(super) revision: Mutex<Option<String>>,
+    server_ended: AtomicBool,
+    /// Ids of our own requests start with this; nobody can guess it.
+    id_prefix: String,
+    id_next: AtomicU64,
+}
+
+/// Where a tool call stands.
+#[derive(Debug)]
+pub(super) enum CallState {
+    /// Not decided: the server has not seen it.
+    Waiting(InterestHandle),
+    /// Withdrawn before the server saw it.
+    Cancelled,
+    /// The server has it. Notified when the client withdraws it all the same.
+    Running(Arc<Notify>),
+}
+
+/// What the server is about to say that concerns us.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    pub(super) answers: HashMap<IdKey, Expect>,
+    pub(super) progress: Rising,
+}
+
+#[derive(Debug)]
+pub(super) enum Expect {
+    /// To a request of our own; the client does not see it.
+    Own(oneshot::Sender<String>),
+    /// To a call whose outcome is recorded before it is passed on.
+    Recorded(oneshot::Sender<Answered>),
+    /// To the client's `initialize`.
+    Initialize,
+}
+
+#[derive(Debug)]
+pub(super) enum Answered {
+    Line(Bytes),
+    TooLong,
+}
+
+impl Session {
+    pub(super) fn new(
+        options: StdioOptions,
+        client_out: impl AsyncWrite + Send + Unpin + 'static,
+        server_in: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        let catalog = Arc::new(options.guard.catalog(&Arc::new(Schemas::default())));
+        Self {
+            catalog,
+            to_client: Outbox::new(client_out),
+            to_server: Outbox::new(server_in),
+            calls: Mutex::default(),
+            expected: Mutex::default(),
+            tasks: TaskTracker::new(),
+            slots: Arc::new(Semaphore::new(options.calls_max)),
+            revision: Mutex::default(),
+            server_ended: AtomicBool::new(false),
+            id_prefix: format!("holdpoint-{}", random::token()),
+            id_next: AtomicU64::new(0),
+            options,
+        }
+    }
+
+    /// Until the client closes its side, or the server cannot be written to.
+    pub(super) async fn pump_client(self: &Arc<Self>, reader: impl AsyncRead + Unpin, bytes_max: usize) {
+        let mut lines = Lines::new(reader, bytes_max);
+        loop {
+            // Nothing is written before all that has arrived is looked at.
+            let more = lines.fill().await.unwrap_or(false);
+            while let Some(line) = lines.next() {
+                match line {
+                    Line::Whole(line) => self.on_client_line(line),
+                    Line::TooLong(id) => {
+                        let problem = format!("the message is longer than {bytes_max} bytes");
+                        self.to_client.push_message(&reply::error(id.as_deref(), INVALID_REQUEST, &problem));
+                    }
+                }
+            }
+            if self.to_server.flush().await.is_err() {
+                self.server_gone();
+                return;
+            }
+            if self.to_client.flush().await.is_err() || !more {
+                return;
+            }
+        }
+    }
+
+    /// Until the server closes its side, or the client cannot be written to.
+    pub(super) async fn pump_server(&self, reader: impl AsyncRead + Unpin, bytes_max: usize) {
+        let mut lines = Lines::new(reader, bytes_max);
+        loop {
+            let more = lines.fill().await.unwrap_or(false);
+            while let Some(line) = lines.next() {
+                match line {
+                    Line::Whole(line) => self.on_server_line(line),
+                    Line::TooLong(id) => self.too_long_from_server(id.as_deref(), bytes_max),
+                }
+            }
+            if self.to_client.flush().await.is_err() || !more {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn own_id(&self) -> String {
+        format!("{}-{}", self.id_prefix, self.id_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn server_is_gone(&self) -> bool {
+        self.server_ended.load(Ordering::Acquire)
+    }
+
+    /// Nobody waits any more; what is held stays open.
+    pub(super) fn client_gone(&self) {
+        for state in lock(&self.calls).values() {
+            if let CallState::Waiting(handle) = state {
+                handle.gone();
+            }
+        }
+    }
+
+    /// No answer will come.
+    pub(super) fn server_gone(&self) {
+        self.server_ended.store(true, Ordering::Release);
+        lock(&self.expected).answers.clear();
+        self.client_gone();
+    }
+
+    /// Resolves when no call is under way.
+    pub(super) async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(super) async fn close_server(&self) {
+        if !self.server_is_gone() {
+            let _server_may_be_gone = self.to_server.settle().await;
+        }
+        self.to_server.close().await;
+    }
+
+    pub(super) async fn close_client(&self, grace: Duration) {
+        let _client_may_be_gone = tokio::time::timeout(grace, self.to_client.settle()).await;
+        self.to_client.close().await;
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,219 @@
+//! What is done with each line.
+
+use super::session::{Answered, CallState, Expect, Session, lock};
+use crate::{
+    message::{
+        self, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR, Refused,
+        Single, text_of,
+    },
+    reply,
+};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// The one revision that has batches.
+const REVISION_WITH_BATCHES: &str = "2025-03-26";
+
+impl Session {
+    pub(super) fn on_client_line(self: &Arc<Self>, line: &[u8]) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.trim_ascii().is_empty() {
+            return self.forward(line);
+        }
+        if memchr::memchr(b'\r', text).is_some() {
+            let problem = "the message has a carriage return inside, where some readers end a line";
+            return self.to_client.push_message(&reply::error(None, PARSE_ERROR, problem));
+        }
+        match message::look(text) {
+            Err(refused) => self.to_client.push_message(&reply::refused(&refused)),
+            Ok(Message::One(Single::Call(call))) => {
+                if self.id_is_free(Some(call.id_raw)) {
+                    self.call(&call, line);
+                }
+            }
+            Ok(Message::One(single)) => {
+                if let Single::Other { id, .. } = &single
+                    && !self.id_is_free(*id)
+                {
+                    return;
+                }
+                if self.note(&single) {
+                    self.forward(line);
+                }
+            }
+            Ok(Message::Batch(messages)) => self.batch(&messages, line),
+            Ok(Message::BatchWithCall(ids)) => {
+                let problem = Refused::batch_with_call().problem;
+                let refusals: Vec<_> =
+                    ids.into_iter().map(|id| reply::error(Some(id), INVALID_REQUEST, &problem)).collect();
+                self.to_client.push_message(&[&b"["[..], &refusals.join(&b','), b"]"].concat());
+            }
+        }
+    }
+
+    fn batch(&self, messages: &[Single<'_>], line: &[u8]) {
+        if lock(&self.revision).as_deref() != Some(REVISION_WITH_BATCHES) {
+            return self.to_client.push_message(&reply::refused(&Refused::batches()));
+        }
+        let free = messages.iter().all(|message| match message {
+            Single::Other { id, .. } => self.id_is_free(*id),
+            Single::Call(_) | Single::Answer => true,
+        });
+        if free {
+            // A cancellation of a held call in a batch goes on to the server as well, which ignores it.
+            for message in messages {
+                self.note(message);
+            }
+            self.forward(line);
+        }
+    }
+
+    /// Two requests under one id, and the answer to one would be taken for the other's.
+    fn id_is_free(&self, id: Option<&str>) -> bool {
+        let calls = lock(&self.calls);
+        let taken = !calls.is_empty() && id.and_then(IdKey::read).is_some_and(|id| calls.contains_key(&id));
+        drop(calls);
+        if taken {
+            let problem = "a tool call with this `id` is under way";
+            self.to_client.push_message(&reply::error(id, INVALID_REQUEST, problem));
+        }
+        !taken
+    }
+
+    /// Notes what a message means to us; `false`: it is not for the server.
+    fn note(&self, message: &Single<'_>) -> bool {
+        let Single::Other { method, id, params } = message else {
+            return true;
+        };
+        match &**method {
+            "notifications/cancelled" => params.is_none_or(|params| self.cancel(params)),
+            "initialize" => {
+                if let Some(id) = id.and_then(IdKey::read) {
+                    lock(&self.expected).answers.insert(id, Expect::Initialize);
+                }
+                true
+            }
+            // What the agent reads now may not be what we read before.
+            "tools/list" => {
+                self.catalog.mark_stale();
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// The client withdraws a request; `false`: the server never saw it.
+    fn cancel(&self, params: &RawValue) -> bool {
+        let request = Object::read(params.get()).ok().and_then(|params| params.get("requestId"));
+        let Some(id) = request.and_then(|raw| IdKey::read(raw.get())) else {
+            return true;
+        };
+        let mut calls = lock(&self.calls);
+        let Some(state) = calls.get_mut(&id) else {
+            return true;
+        };
+        match state {
+            CallState::Waiting(handle) => {
+                handle.cancel();
+                *state = CallState::Cancelled;
+                false
+            }
+            CallState::Cancelled => false,
+            CallState::Running(cancelled) => {
+                cancelled.notify_one();
+                true
+            }
+        }
+    }
+
+    /// Only for what is not a tool call: a call needs a permit.
+    fn forward(&self, line: &[u8]) {
+        self.to_server.push(line);
+        if !line.ends_with(b"\n") {
+            self.to_server.push(b"\n");
+        }
+    }
+
+    fn call(self: &Arc<Self>, call: &CallMessage<'_>, line: &[u8]) {
+        if !self.call_at_once(call, line) {
+            self.call_later(call, line);
+        }
+    }
+
+    pub(super) fn on_server_line(&self, line: &[u8]) {
+        let idle = {
+            let expected = lock(&self.expected);
+            expected.answers.is_empty() && expected.progress.is_empty()
+        };
+        if (idle && memchr::memmem::find(line, b"list_changed").is_none()) || self.concerns_client(line) {
+            self.to_client.push(line);
+        }
+    }
+
+    /// Takes what is for us; `false`: the client does not get this line as it is.
+    fn concerns_client(&self, line: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(line) else {
+            return true;
+        };
+        let Ok(object) = Object::read_leniently(text) else {
+            return true;
+        };
+        match (object.get("method").and_then(text_of), object.get("id")) {
+            (Some(method), None) if method == "notifications/tools/list_changed" => {
+                self.catalog.mark_stale();
+                true
+            }
+            (Some(_), None) => match lock(&self.expected).progress.rebase(text) {
+                Some(rebased) => {
+                    self.to_client.push(&rebased);
+                    false
+                }
+                None => true,
+            },
+            (None, Some(id)) => self.answered(id, &object, line),
+            (Some(_), Some(_)) | (None, None) => true,
+        }
+    }
+
+    fn answered(&self, id: &RawValue, object: &Object<'_>, line: &[u8]) -> bool {
+        let expect = IdKey::read(id.get()).and_then(|id| lock(&self.expected).answers.remove(&id));
+        match expect {
+            None => true,
+            Some(Expect::Own(asker)) => {
+                let _asker_may_have_given_up = asker.send(String::from_utf8_lossy(line).into_owned());
+                false
+            }
+            Some(Expect::Recorded(runner)) => {
+                runner.send(Answered::Line(Bytes::copy_from_slice(line))).is_err()
+            }
+            Some(Expect::Initialize) => {
+                let result =
+                    object.get("result").and_then(|result| Object::read_leniently(result.get()).ok());
+                let version = result.and_then(|result| result.get("protocolVersion").and_then(text_of));
+                *lock(&self.revision) = version.map(std::borrow::Cow::into_owned);
+                true
+            }
+        }
+    }
+
+    pub(super) fn too_long_from_server(&self, id: Option<&str>, bytes_max: usize) {
+        tracing::warn!(server = %self.options.guard.server, bytes_max, "a message of the server was too long and was dropped");
+        let Some(id_raw) = id else {
+            return;
+        };
+        let expect = IdKey::read(id_raw).and_then(|id| lock(&self.expected).answers.remove(&id));
+        match expect {
+            // Dropped, the asker learns that there is no list.
+            Some(Expect::Own(_)) => {}
+            Some(Expect::Recorded(runner)) => {
+                let _runner_may_have_given_up = runner.send(Answered::TooLong);
+            }
+            Some(Expect::Initialize) | None => {
+                let problem = format!("the server's answer is longer than {bytes_max} bytes");
+                self.to_client.push_message(&reply::error(Some(id_raw), INTERNAL_ERROR, &problem));
+            }
+        }
+    }
+}
