@@ -18,11 +18,7 @@ pub struct DecisionAnswer {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub message: String,
     /// When to ask again, while pending.
-    #[serde(
-        default,
-        deserialize_with = "poll_hint",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "poll_hint", skip_serializing_if = "Option::is_none")]
     pub recommended_poll_after_seconds: Option<u64>,
     /// Only when approved, unspent, and signed tokens are on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,16 +110,12 @@ wire_status! {
     }
 }
 
-pub(crate) fn null_is_empty<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<String, D::Error> {
+pub(crate) fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The poll interval is a hint: a fraction is rounded up, and what is no sensible number is no hint.
-pub(crate) fn poll_hint<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<u64>, D::Error> {
+pub(crate) fn poll_hint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     const HINT_MAX_SECONDS: f64 = 86_400.0;
     let number = Option::<serde_json::Number>::deserialize(deserializer)?;
     Ok(number.and_then(|number| {
@@ -134,9 +126,7 @@ pub(crate) fn poll_hint<'de, D: Deserializer<'de>>(
                 clippy::cast_sign_loss,
                 reason = "the range is checked"
             )]
-            (0.0..=HINT_MAX_SECONDS)
-                .contains(&seconds)
-                .then_some(seconds as u64)
+            (0.0..=HINT_MAX_SECONDS).contains(&seconds).then_some(seconds as u64)
         })
     }))
 }

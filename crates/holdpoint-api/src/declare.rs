@@ -85,18 +85,7 @@ pub struct ToolDeclaration {
 
 /// What Gate does with a request, from mild to severe.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -182,28 +171,14 @@ impl GateDeclaration {
     #[must_use]
     pub fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
-        check_names(
-            &mut mistakes,
-            "agents",
-            self.agents.iter().map(|agent| agent.name.as_str()),
-        );
-        check_names(
-            &mut mistakes,
-            "tools",
-            self.tools.iter().map(|tool| tool.name.as_str()),
-        );
-        check_names(
-            &mut mistakes,
-            "users",
-            self.users.iter().map(|user| user.name.as_str()),
-        );
+        check_names(&mut mistakes, "agents", self.agents.iter().map(|agent| agent.name.as_str()));
+        check_names(&mut mistakes, "tools", self.tools.iter().map(|tool| tool.name.as_str()));
+        check_names(&mut mistakes, "users", self.users.iter().map(|user| user.name.as_str()));
         for (tool_at, tool) in self.tools.iter().enumerate() {
             for (rule_at, rule) in tool.rules.iter().enumerate() {
                 if let Some((field, message)) = rule.mistake() {
-                    mistakes.push(Mistake {
-                        at: format!("/tools/{tool_at}/rules/{rule_at}/{field}"),
-                        message,
-                    });
+                    mistakes
+                        .push(Mistake { at: format!("/tools/{tool_at}/rules/{rule_at}/{field}"), message });
                 }
             }
         }
@@ -211,24 +186,14 @@ impl GateDeclaration {
     }
 }
 
-fn check_names<'name>(
-    mistakes: &mut Vec<Mistake>,
-    list: &str,
-    names: impl Iterator<Item = &'name str>,
-) {
+fn check_names<'name>(mistakes: &mut Vec<Mistake>, list: &str, names: impl Iterator<Item = &'name str>) {
     let mut seen = HashSet::new();
     for (index, name) in names.enumerate() {
         let at = format!("/{list}/{index}/name");
         if name.trim().is_empty() {
-            mistakes.push(Mistake {
-                at,
-                message: "a name cannot be empty".to_owned(),
-            });
+            mistakes.push(Mistake { at, message: "a name cannot be empty".to_owned() });
         } else if !seen.insert(name) {
-            mistakes.push(Mistake {
-                at,
-                message: format!("`{name}` is declared twice"),
-            });
+            mistakes.push(Mistake { at, message: format!("`{name}` is declared twice") });
         }
     }
 }

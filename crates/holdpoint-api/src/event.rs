@@ -50,10 +50,7 @@ impl EventBody {
         let Some(address) = self.event_type.strip_prefix("revision.") else {
             return EventTarget::Timeline;
         };
-        match address
-            .strip_prefix(task.as_str())
-            .and_then(|rest| rest.strip_prefix('.'))
-        {
+        match address.strip_prefix(task.as_str()).and_then(|rest| rest.strip_prefix('.')) {
             Some(thread_id) if !thread_id.is_empty() => EventTarget::Revision { thread_id },
             Some(_) | None => EventTarget::Misdirected,
         }
@@ -150,9 +147,7 @@ impl Revision {
     /// The payload's JSON text; `null` when there is none.
     #[must_use]
     pub fn payload_text(&self) -> &str {
-        self.request_payload
-            .as_deref()
-            .map_or("null", RawValue::get)
+        self.request_payload.as_deref().map_or("null", RawValue::get)
     }
 
     /// What an approval of this revision is bound to.

@@ -65,25 +65,14 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], limits: &Limits) -> Result
     Ok(serde_json::from_str(raw.get())?)
 }
 
-pub(crate) fn check_line(
-    field: &'static str,
-    text: &str,
-    limits: &Limits,
-) -> Result<(), BodyError> {
+pub(crate) fn check_line(field: &'static str, text: &str, limits: &Limits) -> Result<(), BodyError> {
     if text.len() > limits.line_bytes {
-        return Err(BodyError::LineTooLong {
-            field,
-            bytes: limits.line_bytes,
-        });
+        return Err(BodyError::LineTooLong { field, bytes: limits.line_bytes });
     }
     Ok(())
 }
 
-pub(crate) fn check_required(
-    field: &'static str,
-    text: &str,
-    limits: &Limits,
-) -> Result<(), BodyError> {
+pub(crate) fn check_required(field: &'static str, text: &str, limits: &Limits) -> Result<(), BodyError> {
     if text.trim().is_empty() {
         return Err(BodyError::Empty(field));
     }
@@ -92,22 +81,14 @@ pub(crate) fn check_required(
 
 pub(crate) fn check_summary(summary: &[String], limits: &Limits) -> Result<(), BodyError> {
     if summary.len() > limits.summary_bullets {
-        return Err(BodyError::TooMany {
-            field: "summary",
-            count: limits.summary_bullets,
-        });
+        return Err(BodyError::TooMany { field: "summary", count: limits.summary_bullets });
     }
-    summary
-        .iter()
-        .try_for_each(|bullet| check_line("summary", bullet, limits))
+    summary.iter().try_for_each(|bullet| check_line("summary", bullet, limits))
 }
 
 pub(crate) fn check_images(images: &[String], limits: &Limits) -> Result<(), BodyError> {
     if images.len() > limits.images {
-        return Err(BodyError::TooMany {
-            field: "images",
-            count: limits.images,
-        });
+        return Err(BodyError::TooMany { field: "images", count: limits.images });
     }
     Ok(())
 }
@@ -117,10 +98,7 @@ pub(crate) struct Fields(Vec<(String, Box<RawValue>)>);
 
 impl Fields {
     /// Takes a field that must be there. `null` counts as absent only where `T` says so.
-    pub(crate) fn required<T: DeserializeOwned, E: de::Error>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<T, E> {
+    pub(crate) fn required<T: DeserializeOwned, E: de::Error>(&mut self, name: &'static str) -> Result<T, E> {
         let value = self.take(name).ok_or_else(|| E::missing_field(name))?;
         read(name, &value)
     }
@@ -147,10 +125,7 @@ impl Fields {
 
     /// What nobody took.
     pub(crate) fn rest(self) -> Vec<ExtraField> {
-        self.0
-            .into_iter()
-            .map(|(name, value)| ExtraField { name, value })
-            .collect()
+        self.0.into_iter().map(|(name, value)| ExtraField { name, value }).collect()
     }
 
     fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
@@ -189,14 +164,10 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::with_capacity(12);
                 while let Some(name) = map.next_key::<String>()? {
                     if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(de::Error::custom(format_args!(
-                            "key `{name}` appears twice"
-                        )));
+                        return Err(de::Error::custom(format_args!("key `{name}` appears twice")));
                     }
                     if fields.len() == FIELDS_MAX {
-                        return Err(de::Error::custom(format_args!(
-                            "more than {FIELDS_MAX} fields"
-                        )));
+                        return Err(de::Error::custom(format_args!("more than {FIELDS_MAX} fields")));
                     }
                     fields.push((name, map.next_value()?));
                 }
@@ -215,28 +186,16 @@ const FIELDS_MAX: usize = 64;
 pub(crate) struct Out<M>(pub(crate) M);
 
 impl<M: SerializeMap> Out<M> {
-    pub(crate) fn field(
-        &mut self,
-        name: &str,
-        value: &(impl Serialize + ?Sized),
-    ) -> Result<(), M::Error> {
+    pub(crate) fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Result<(), M::Error> {
         self.0.serialize_entry(name, value)
     }
 
-    pub(crate) fn some<T: Serialize>(
-        &mut self,
-        name: &str,
-        value: Option<&T>,
-    ) -> Result<(), M::Error> {
+    pub(crate) fn some<T: Serialize>(&mut self, name: &str, value: Option<&T>) -> Result<(), M::Error> {
         value.map_or(Ok(()), |value| self.field(name, value))
     }
 
     pub(crate) fn list<T: Serialize>(&mut self, name: &str, values: &[T]) -> Result<(), M::Error> {
-        if values.is_empty() {
-            Ok(())
-        } else {
-            self.field(name, values)
-        }
+        if values.is_empty() { Ok(()) } else { self.field(name, values) }
     }
 
     pub(crate) fn finish(mut self, extra: &[ExtraField]) -> Result<M::Ok, M::Error> {

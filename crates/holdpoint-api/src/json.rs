@@ -36,10 +36,7 @@ pub fn inspect_json(text: &str, depth_max: usize) -> Result<(), JsonProblem> {
                     return Err(JsonProblem::TooDeep(depth_max));
                 }
                 open.push(if byte == b'{' {
-                    Container::Object {
-                        keys: Vec::new(),
-                        key_next: true,
-                    }
+                    Container::Object { keys: Vec::new(), key_next: true }
                 } else {
                     Container::Array
                 });
@@ -75,10 +72,7 @@ pub fn inspect_json(text: &str, depth_max: usize) -> Result<(), JsonProblem> {
 
 enum Container<'text> {
     Array,
-    Object {
-        keys: Vec<Cow<'text, str>>,
-        key_next: bool,
-    },
+    Object { keys: Vec<Cow<'text, str>>, key_next: bool },
 }
 
 /// The index behind the closing quote of the string that starts at `start`.
@@ -95,9 +89,7 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
 
 /// A key without its quotes, escapes resolved: `"a"` and `"\u0061"` are one key.
 fn key(quoted: &str) -> Result<Cow<'_, str>, JsonProblem> {
-    let inner = quoted
-        .get(1..quoted.len() - 1)
-        .ok_or(JsonProblem::Malformed)?;
+    let inner = quoted.get(1..quoted.len() - 1).ok_or(JsonProblem::Malformed)?;
     let key = if inner.contains('\\') {
         Cow::Owned(serde_json::from_str::<String>(quoted).map_err(|_| JsonProblem::Malformed)?)
     } else {

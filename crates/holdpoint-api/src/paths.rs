@@ -26,10 +26,7 @@ pub fn requests(task: &TaskId) -> String {
 /// The path and query to poll one thread. `wait_seconds` only where Gate announced long polls.
 #[must_use]
 pub fn decision_of_thread(thread_id: &str, wait_seconds: Option<u64>) -> String {
-    with_wait(
-        format!("{DECISIONS}?thread_id={}", escape(thread_id)),
-        wait_seconds,
-    )
+    with_wait(format!("{DECISIONS}?thread_id={}", escape(thread_id)), wait_seconds)
 }
 
 /// The path and query to find the latest thread of a task.
@@ -48,9 +45,7 @@ fn with_wait(path: String, wait_seconds: Option<u64>) -> String {
 /// Percent-encodes everything but the unreserved characters of RFC 3986, so that an id cannot add a segment or a
 /// query of its own.
 fn escape(text: &str) -> String {
-    const HEX: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

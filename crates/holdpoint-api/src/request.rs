@@ -95,17 +95,7 @@ impl Serialize for RequestBody {
 
 /// How risky the agent says its action is. Any other word is refused.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum RiskLevel {
@@ -147,11 +137,7 @@ pub struct RequestAnswer {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub message: String,
     /// When to ask again.
-    #[serde(
-        default,
-        deserialize_with = "poll_hint",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "poll_hint", skip_serializing_if = "Option::is_none")]
     pub recommended_poll_after_seconds: Option<u64>,
     /// Ours: what the answer is bound to; see [`payload_digest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -82,9 +82,7 @@ impl ApiKey {
     /// The last four characters, by which people tell keys apart.
     #[must_use]
     pub fn hint(&self) -> &str {
-        self.0
-            .get(self.0.len().saturating_sub(4)..)
-            .unwrap_or_default()
+        self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
     }
 }
 
@@ -205,26 +203,18 @@ fn render(prefix: &str, random: &[u8; 32]) -> String {
 }
 
 fn check(prefix: &'static str, text: &str) -> Result<(), SecretFormatError> {
-    let secret = text
-        .strip_prefix(prefix)
-        .ok_or(SecretFormatError::Prefix(prefix))?;
+    let secret = text.strip_prefix(prefix).ok_or(SecretFormatError::Prefix(prefix))?;
     if secret.len() != SECRET_DIGITS + CHECKSUM_DIGITS
         || !secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
     {
         return Err(SecretFormatError::Shape);
     }
     let (body, sum) = text.split_at(text.len() - CHECKSUM_DIGITS);
-    if checksum(body) == sum {
-        Ok(())
-    } else {
-        Err(SecretFormatError::Checksum)
-    }
+    if checksum(body) == sum { Ok(()) } else { Err(SecretFormatError::Checksum) }
 }
 
 fn check_foreign(text: &str) -> Result<(), SecretFormatError> {
-    if text.is_empty()
-        || text.len() > FOREIGN_BYTES_MAX
-        || !text.bytes().all(|byte| byte.is_ascii_graphic())
+    if text.is_empty() || text.len() > FOREIGN_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic())
     {
         return Err(SecretFormatError::Shape);
     }
@@ -250,10 +240,7 @@ fn base62(bytes: &[u8; 32]) -> String {
 /// The first 32 bits of the text's SHA-256 as six digits.
 fn checksum(text: &str) -> String {
     let hash = Sha256::digest(text.as_bytes());
-    let mut number = hash
-        .iter()
-        .take(4)
-        .fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    let mut number = hash.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
     let mut digits = [b'0'; CHECKSUM_DIGITS];
     for digit in digits.iter_mut().rev() {
         *digit = digit_of(u16::try_from(number % 62).unwrap_or_default());

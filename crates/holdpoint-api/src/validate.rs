@@ -43,14 +43,8 @@ crate::decision::wire_status! {
 impl Serialize for ValidateAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let wire = match self {
-            Self::Valid => Wire {
-                valid: true,
-                reason: None,
-            },
-            Self::Refused(reason) => Wire {
-                valid: false,
-                reason: Some(reason.clone()),
-            },
+            Self::Valid => Wire { valid: true, reason: None },
+            Self::Refused(reason) => Wire { valid: false, reason: Some(reason.clone()) },
         };
         wire.serialize(serializer)
     }
@@ -60,20 +54,13 @@ impl<'de> Deserialize<'de> for ValidateAnswer {
     /// `valid` must be there and be a boolean; true with a reason contradicts itself and is an error.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Wire::deserialize(deserializer)? {
-            Wire {
-                valid: true,
-                reason: None,
-            } => Ok(Self::Valid),
-            Wire {
-                valid: true,
-                reason: Some(_),
-            } => Err(de::Error::custom("valid, and yet a reason for a refusal")),
-            Wire {
-                valid: false,
-                reason,
-            } => Ok(Self::Refused(
-                reason.unwrap_or_else(|| RefusedReason::Unknown(String::new())),
-            )),
+            Wire { valid: true, reason: None } => Ok(Self::Valid),
+            Wire { valid: true, reason: Some(_) } => {
+                Err(de::Error::custom("valid, and yet a reason for a refusal"))
+            }
+            Wire { valid: false, reason } => {
+                Ok(Self::Refused(reason.unwrap_or_else(|| RefusedReason::Unknown(String::new()))))
+            }
         }
     }
 }

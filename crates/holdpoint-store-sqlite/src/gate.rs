@@ -1,6 +1,7 @@
 //! Gate's state.
 
 mod agents;
+mod decide;
 mod directory;
 mod log;
 mod people;

@@ -8,7 +8,8 @@
 //! - A job that is refused is rolled back alone. A database that fails fails the whole batch.
 //! - A caller that goes away does not take its job along.
 
-use std::collections::VecDeque;
+mod batch;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use holdpoint_store::StoreError;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use self::batch::{Batch, Call, Job, Queued, Size};
 use crate::error::{WriteError, database};
 use crate::wal::{WalState, WalWatch};
 
@@ -83,13 +85,6 @@ impl<M: Mirror> fmt::Debug for Writer<M> {
             .field("waiting", &(QUEUE_MAX - self.queue.capacity()))
             .finish_non_exhaustive()
     }
-}
-
-enum Queued<M: Mirror> {
-    Bulk { row: M::Bulk, reply: oneshot::Sender<Result<(), StoreError>> },
-    Job(Box<dyn Job<M>>),
-    Look,
-    Close(oneshot::Sender<()>),
 }
 
 impl<M: Mirror> Writer<M> {
@@ -186,119 +181,6 @@ impl<M: Mirror> WeakWriter<M> {
     }
 }
 
-/// Whether a failed job can leave something behind.
-#[derive(Clone, Copy)]
-enum Size {
-    OneStatement,
-    Several,
-}
-
-/// A job whose answer's type is forgotten.
-trait Job<M>: Send {
-    fn size(&self) -> Size;
-    fn run<'t>(&'t mut self, transaction: &'t mut Transaction<M>) -> Answer<'t, ()>;
-    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
-}
-
-struct Call<F, T> {
-    work: Option<F>,
-    value: Option<T>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-    size: Size,
-}
-
-impl<M, T, F> Job<M> for Call<F, T>
-where
-    M: Mirror,
-    T: Send + 'static,
-    F: for<'t> FnOnce(&'t mut Transaction<M>) -> Answer<'t, T> + Send,
-{
-    fn size(&self) -> Size {
-        self.size
-    }
-
-    fn run<'t>(&'t mut self, transaction: &'t mut Transaction<M>) -> Answer<'t, ()> {
-        Box::pin(async move {
-            if let Some(work) = self.work.take() {
-                self.value = Some(work(transaction).await?);
-            }
-            Ok(())
-        })
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
-        let answer = match (outcome, self.value) {
-            (Ok(()), Some(value)) => Ok(value),
-            (Ok(()), None) => Err(StoreError::Closed),
-            (Err(error), _) => Err(error),
-        };
-        // A caller that went away does not mind.
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// One commit's worth of jobs.
-struct Batch<M: Mirror> {
-    rows: Vec<M::Bulk>,
-    row_replies: Vec<oneshot::Sender<Result<(), StoreError>>>,
-    jobs: VecDeque<Box<dyn Job<M>>>,
-    done: Vec<Box<dyn Job<M>>>,
-    look: bool,
-    close: Option<oneshot::Sender<()>>,
-}
-
-impl<M: Mirror> Batch<M> {
-    fn new() -> Self {
-        Self {
-            rows: Vec::new(),
-            row_replies: Vec::new(),
-            jobs: VecDeque::new(),
-            done: Vec::new(),
-            look: false,
-            close: None,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.row_replies.len() + self.jobs.len()
-    }
-
-    fn push(&mut self, queued: Queued<M>) {
-        match queued {
-            Queued::Bulk { row, reply } => {
-                self.rows.push(row);
-                self.row_replies.push(reply);
-            }
-            Queued::Job(job) => self.jobs.push_back(job),
-            Queued::Look => self.look = true,
-            Queued::Close(reply) => self.close = Some(reply),
-        }
-    }
-
-    /// The commit stands: every job that is still here did what it was to do.
-    fn committed(&mut self) {
-        for reply in self.row_replies.drain(..) {
-            let _ = reply.send(Ok(()));
-        }
-        for job in self.done.drain(..) {
-            job.answer(Ok(()));
-        }
-    }
-
-    /// Nothing of the batch stands.
-    fn failed(&mut self, doing: &'static str, error: sqlx::Error) {
-        tracing::error!(error = %error, doing, jobs = self.len() + self.done.len(), "the database failed a batch");
-        let source: Arc<dyn std::error::Error + Send + Sync> = Arc::new(error);
-        let failure = || StoreError::Database { doing, source: Arc::clone(&source) };
-        for reply in self.row_replies.drain(..) {
-            let _ = reply.send(Err(failure()));
-        }
-        for job in self.done.drain(..).chain(self.jobs.drain(..)) {
-            job.answer(Err(failure()));
-        }
-    }
-}
-
 struct Task<M: Mirror, W> {
     jobs: mpsc::Receiver<Queued<M>>,
     transaction: Transaction<M>,
@@ -388,11 +270,11 @@ impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
         }
         let Transaction { connection, mirror } = &mut self.transaction;
         mirror.settle(connection).await.map_err(fatal("load what changed"))?;
-        let changes: i64 = sqlx::query_scalar("SELECT total_changes()")
-            .fetch_one(&mut *connection)
+        // One trip to the connection's thread for both; the count covers every statement up to the commit.
+        let changes: i64 = sqlx::query_scalar("COMMIT; SELECT total_changes()")
+            .fetch_one(connection)
             .await
             .map_err(failed("commit"))?;
-        sqlx::query("COMMIT").execute(connection).await.map_err(failed("commit"))?;
         let wrote = changes != std::mem::replace(&mut self.changes, changes);
         Ok(self.state_after(before, wrote, rolled_back))
     }

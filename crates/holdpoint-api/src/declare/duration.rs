@@ -27,11 +27,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 impl HumaneDuration {
     /// Reads a length of time.
     pub fn parse(text: &str) -> Result<Self, DurationError> {
-        let signed: SignedDuration = text
-            .parse()
-            .map_err(|_| DurationError::Unreadable(text.to_owned()))?;
-        let length =
-            Duration::try_from(signed).map_err(|_| DurationError::OutOfRange(text.to_owned()))?;
+        let signed: SignedDuration = text.parse().map_err(|_| DurationError::Unreadable(text.to_owned()))?;
+        let length = Duration::try_from(signed).map_err(|_| DurationError::OutOfRange(text.to_owned()))?;
         if (SHORTEST..=LONGEST).contains(&length) {
             Ok(Self(length))
         } else {

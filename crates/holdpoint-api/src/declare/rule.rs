@@ -1,3 +1,5 @@
+mod schema;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -82,16 +84,12 @@ impl RuleDeclaration {
     /// What the fields get wrong together: the field to underline, and why.
     pub(super) fn mistake(&self) -> Option<(&'static str, String)> {
         if self.parameter.is_empty() {
-            return Some((
-                "parameter",
-                "a rule needs a parameter to look at".to_owned(),
-            ));
+            return Some(("parameter", "a rule needs a parameter to look at".to_owned()));
         }
         match &self.test {
-            RuleTest::Between { min, max } if above(min, max) => Some((
-                "min",
-                format!("`min` {min} is above `max` {max}, so this never matches"),
-            )),
+            RuleTest::Between { min, max } if above(min, max) => {
+                Some(("min", format!("`min` {min} is above `max` {max}, so this never matches")))
+            }
             RuleTest::Contains { value } if value.is_empty() => {
                 Some(("value", "every text contains the empty text".to_owned()))
             }
@@ -201,48 +199,29 @@ impl Draft {
 
     fn finish<E: de::Error>(mut self) -> Result<RuleDeclaration, E> {
         let rule_type = self.rule_type.ok_or_else(|| E::missing_field("type"))?;
-        let parameter = self
-            .parameter
-            .take()
-            .ok_or_else(|| E::missing_field("parameter"))?;
+        let parameter = self.parameter.take().ok_or_else(|| E::missing_field("parameter"))?;
         let action = self.action.ok_or_else(|| E::missing_field("action"))?;
         let on_mismatch = self.on_mismatch.unwrap_or_default();
         let test = match rule_type {
-            RuleType::UpperLimit => RuleTest::UpperLimit {
-                value: self.number()?,
-            },
-            RuleType::LowerLimit => RuleTest::LowerLimit {
-                value: self.number()?,
-            },
+            RuleType::UpperLimit => RuleTest::UpperLimit { value: self.number()? },
+            RuleType::LowerLimit => RuleTest::LowerLimit { value: self.number()? },
             RuleType::Between => RuleTest::Between {
                 min: self.min.take().ok_or_else(|| E::missing_field("min"))?,
                 max: self.max.take().ok_or_else(|| E::missing_field("max"))?,
             },
-            RuleType::Contains => RuleTest::Contains {
-                value: self.text()?,
-            },
-            RuleType::Regex => RuleTest::Regex {
-                pattern: self
-                    .pattern
-                    .take()
-                    .ok_or_else(|| E::missing_field("pattern"))?,
-            },
+            RuleType::Contains => RuleTest::Contains { value: self.text()? },
+            RuleType::Regex => {
+                RuleTest::Regex { pattern: self.pattern.take().ok_or_else(|| E::missing_field("pattern"))? }
+            }
         };
         self.nothing_left(test.type_word())?;
-        Ok(RuleDeclaration {
-            parameter,
-            test,
-            action,
-            on_mismatch,
-        })
+        Ok(RuleDeclaration { parameter, test, action, on_mismatch })
     }
 
     fn number<E: de::Error>(&mut self) -> Result<Number, E> {
         match self.value.take() {
             Some(Scalar::Number(value)) => Ok(value),
-            Some(Scalar::Text(_)) => {
-                Err(E::custom("`value` has to be a number here, without quotes"))
-            }
+            Some(Scalar::Text(_)) => Err(E::custom("`value` has to be a number here, without quotes")),
             None => Err(E::missing_field("value")),
         }
     }
@@ -250,9 +229,7 @@ impl Draft {
     fn text<E: de::Error>(&mut self) -> Result<String, E> {
         match self.value.take() {
             Some(Scalar::Text(value)) => Ok(value),
-            Some(Scalar::Number(_)) => {
-                Err(E::custom("`value` has to be a text here; put it in quotes"))
-            }
+            Some(Scalar::Number(_)) => Err(E::custom("`value` has to be a text here; put it in quotes")),
             None => Err(E::missing_field("value")),
         }
     }
@@ -266,9 +243,7 @@ impl Draft {
             ("pattern", self.pattern.is_some()),
         ];
         match left.iter().find(|(_, given)| *given) {
-            Some((field, _)) => Err(E::custom(format_args!(
-                "a rule of type `{type_word}` has no `{field}`"
-            ))),
+            Some((field, _)) => Err(E::custom(format_args!("a rule of type `{type_word}` has no `{field}`"))),
             None => Ok(()),
         }
     }
@@ -297,16 +272,8 @@ impl<'de> Deserialize<'de> for RuleDeclaration {
             }
         }
 
-        const FIELDS: &[&str] = &[
-            "type",
-            "parameter",
-            "value",
-            "min",
-            "max",
-            "pattern",
-            "action",
-            "on_mismatch",
-        ];
+        const FIELDS: &[&str] =
+            &["type", "parameter", "value", "min", "max", "pattern", "action", "on_mismatch"];
         deserializer.deserialize_struct("RuleDeclaration", FIELDS, RuleVisitor)
     }
 }
@@ -347,74 +314,5 @@ impl<'de> Deserialize<'de> for Scalar {
         }
 
         deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-/// How a rule looks to an editor; the reading itself is written out above, because serde buffers tagged enums and
-/// would lose the text of numbers.
-mod schema {
-    use std::borrow::Cow;
-
-    use schemars::{JsonSchema, Schema, SchemaGenerator};
-    use serde::Serialize;
-    use serde_json::Number;
-
-    use super::{Action, OnMismatch, RuleDeclaration};
-
-    #[derive(Serialize, JsonSchema)]
-    #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-    #[expect(dead_code, reason = "only its schema is used")]
-    enum Rule {
-        /// Matches a number above `value`.
-        UpperLimit {
-            parameter: String,
-            value: Number,
-            action: Action,
-            #[schemars(default)]
-            on_mismatch: OnMismatch,
-        },
-        /// Matches a number below `value`.
-        LowerLimit {
-            parameter: String,
-            value: Number,
-            action: Action,
-            #[schemars(default)]
-            on_mismatch: OnMismatch,
-        },
-        /// Matches a number from `min` to `max`, both included.
-        Between {
-            parameter: String,
-            min: Number,
-            max: Number,
-            action: Action,
-            #[schemars(default)]
-            on_mismatch: OnMismatch,
-        },
-        /// Matches a text that holds `value`, in whatever case.
-        Contains {
-            parameter: String,
-            value: String,
-            action: Action,
-            #[schemars(default)]
-            on_mismatch: OnMismatch,
-        },
-        /// Matches a text in which `pattern` is found.
-        Regex {
-            parameter: String,
-            pattern: String,
-            action: Action,
-            #[schemars(default)]
-            on_mismatch: OnMismatch,
-        },
-    }
-
-    impl JsonSchema for RuleDeclaration {
-        fn schema_name() -> Cow<'static, str> {
-            "Rule".into()
-        }
-
-        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-            Rule::json_schema(generator)
-        }
     }
 }

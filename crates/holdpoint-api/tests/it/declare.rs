@@ -14,8 +14,7 @@ fn rule(text: &str) -> Result<RuleDeclaration, String> {
 
 #[test]
 fn defaults_are_strict() {
-    let gate =
-        read(r#"{"agents":[{"name":"default"}],"tools":[{"name":"issue_refund"}]}"#).unwrap();
+    let gate = read(r#"{"agents":[{"name":"default"}],"tools":[{"name":"issue_refund"}]}"#).unwrap();
     assert!(gate.agents[0].signed_tokens && !gate.agents[0].paused);
     assert_eq!(gate.tools[0].default_action, Action::Review);
     assert_eq!(gate.unregistered, Unregistered::Review);
@@ -33,47 +32,24 @@ fn unknown_fields_are_mistakes() {
 
 #[test]
 fn the_reference_rules() {
-    let limit =
-        rule(r#"{"type":"upper_limit","parameter":"amount","value":250,"action":"review"}"#)
-            .unwrap();
+    let limit = rule(r#"{"type":"upper_limit","parameter":"amount","value":250,"action":"review"}"#).unwrap();
     assert_eq!(limit.test, RuleTest::UpperLimit { value: 250.into() });
     let low =
-        rule(r#"{"type":"lower_limit","parameter":"confidence","value":0.8,"action":"allow"}"#)
-            .unwrap();
+        rule(r#"{"type":"lower_limit","parameter":"confidence","value":0.8,"action":"allow"}"#).unwrap();
     assert!(matches!(&low.test, RuleTest::LowerLimit { value } if value.to_string() == "0.8"));
     let between =
-        rule(r#"{"type":"between","parameter":"amount","min":250,"max":1000,"action":"review"}"#)
-            .unwrap();
-    assert_eq!(
-        between.test,
-        RuleTest::Between {
-            min: 250.into(),
-            max: 1000.into()
-        }
-    );
+        rule(r#"{"type":"between","parameter":"amount","min":250,"max":1000,"action":"review"}"#).unwrap();
+    assert_eq!(between.test, RuleTest::Between { min: 250.into(), max: 1000.into() });
     let contains =
-        rule(r#"{"type":"contains","parameter":"reason","value":"fraud","action":"reject"}"#)
-            .unwrap();
-    assert_eq!(
-        (contains.action, contains.on_mismatch),
-        (Action::Reject, OnMismatch::NoMatch)
-    );
+        rule(r#"{"type":"contains","parameter":"reason","value":"fraud","action":"reject"}"#).unwrap();
+    assert_eq!((contains.action, contains.on_mismatch), (Action::Reject, OnMismatch::NoMatch));
     let regex = rule(r#"{"action":"review","pattern":".*@competitor\\.com$","parameter":"email","type":"regex","on_mismatch":"review"}"#)
         .unwrap();
-    assert_eq!(
-        regex.test,
-        RuleTest::Regex {
-            pattern: r".*@competitor\.com$".to_owned()
-        }
-    );
+    assert_eq!(regex.test, RuleTest::Regex { pattern: r".*@competitor\.com$".to_owned() });
     assert_eq!(regex.on_mismatch, OnMismatch::Review);
     for rule in [limit, low, between, contains, regex] {
         let text = serde_json::to_string(&rule).unwrap();
-        assert_eq!(
-            serde_json::from_str::<RuleDeclaration>(&text).unwrap(),
-            rule,
-            "{text}"
-        );
+        assert_eq!(serde_json::from_str::<RuleDeclaration>(&text).unwrap(), rule, "{text}");
     }
 }
 
@@ -86,46 +62,19 @@ fn numbers_keep_their_text() {
 #[test]
 fn rules_that_do_not_fit_their_type_say_why() {
     for (text, why) in [
-        (
-            r#"{"type":"upper_limit","parameter":"a","value":"250","action":"review"}"#,
-            "has to be a number",
-        ),
-        (
-            r#"{"type":"contains","parameter":"a","value":250,"action":"review"}"#,
-            "put it in quotes",
-        ),
-        (
-            r#"{"type":"between","parameter":"a","min":1,"action":"review"}"#,
-            "missing field `max`",
-        ),
-        (
-            r#"{"type":"regex","parameter":"a","value":"x","action":"review"}"#,
-            "missing field `pattern`",
-        ),
-        (
-            r#"{"type":"upper_limit","parameter":"a","value":1,"max":2,"action":"review"}"#,
-            "has no `max`",
-        ),
+        (r#"{"type":"upper_limit","parameter":"a","value":"250","action":"review"}"#, "has to be a number"),
+        (r#"{"type":"contains","parameter":"a","value":250,"action":"review"}"#, "put it in quotes"),
+        (r#"{"type":"between","parameter":"a","min":1,"action":"review"}"#, "missing field `max`"),
+        (r#"{"type":"regex","parameter":"a","value":"x","action":"review"}"#, "missing field `pattern`"),
+        (r#"{"type":"upper_limit","parameter":"a","value":1,"max":2,"action":"review"}"#, "has no `max`"),
         (
             r#"{"type":"upper_limit","parameter":"a","value":1,"value":2,"action":"review"}"#,
             "duplicate field",
         ),
-        (
-            r#"{"type":"upper_limit","parameter":"a","value":1}"#,
-            "missing field `action`",
-        ),
-        (
-            r#"{"type":"upper_limit","parameter":"a","value":1,"action":"deny"}"#,
-            "unknown variant",
-        ),
-        (
-            r#"{"type":"over","parameter":"a","value":1,"action":"review"}"#,
-            "unknown variant",
-        ),
-        (
-            r#"{"type":"upper_limit","parameter":"a","value":1,"action":"review","x":1}"#,
-            "unknown field `x`",
-        ),
+        (r#"{"type":"upper_limit","parameter":"a","value":1}"#, "missing field `action`"),
+        (r#"{"type":"upper_limit","parameter":"a","value":1,"action":"deny"}"#, "unknown variant"),
+        (r#"{"type":"over","parameter":"a","value":1,"action":"review"}"#, "unknown variant"),
+        (r#"{"type":"upper_limit","parameter":"a","value":1,"action":"review","x":1}"#, "unknown field `x`"),
     ] {
         let error = rule(text).unwrap_err();
         assert!(error.contains(why), "{text}: {error}");
@@ -141,11 +90,7 @@ fn what_one_field_alone_cannot_show() {
             {"type":"contains","parameter":"","value":"x","action":"allow"}]}]}"#,
     )
     .unwrap();
-    let places: Vec<_> = gate
-        .mistakes()
-        .into_iter()
-        .map(|mistake| mistake.at)
-        .collect();
+    let places: Vec<_> = gate.mistakes().into_iter().map(|mistake| mistake.at).collect();
     assert_eq!(
         places,
         [
@@ -161,12 +106,7 @@ fn what_one_field_alone_cannot_show() {
 
 #[test]
 fn durations_are_written_as_people_write_them() {
-    for (text, seconds) in [
-        ("10m", 600),
-        ("1h 30m", 5400),
-        ("45s", 45),
-        ("2 hours", 7200),
-    ] {
+    for (text, seconds) in [("10m", 600), ("1h 30m", 5400), ("45s", 45), ("2 hours", 7200)] {
         let length = HumaneDuration::parse(text).unwrap();
         assert_eq!(length.get().as_secs(), seconds, "{text}");
         assert_eq!(HumaneDuration::parse(&length.to_string()).unwrap(), length);

@@ -8,10 +8,7 @@ fn key_vectors() {
     let zero = ApiKey::generate(&[0; 32]);
     assert_eq!(zero.expose(), format!("sg_{}4Y1YZ4", "0".repeat(43)));
     let ones = ApiKey::generate(&[255; 32]);
-    assert_eq!(
-        ones.expose(),
-        "sg_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1313yZJ"
-    );
+    assert_eq!(ones.expose(), "sg_yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1313yZJ");
     assert_eq!(ones.expose().len(), 52);
 }
 
@@ -20,16 +17,10 @@ fn mistyped_keys_are_told_apart_from_foreign_ones() {
     let key = ApiKey::generate(&[7; 32]);
     assert_eq!(ApiKey::parse(key.expose()).unwrap(), key);
     assert_eq!(ApiKey::parse("sk_1"), Err(SecretFormatError::Prefix("sg_")));
-    assert_eq!(
-        ApiKey::parse("sg_your_agent_key"),
-        Err(SecretFormatError::Shape)
-    );
+    assert_eq!(ApiKey::parse("sg_your_agent_key"), Err(SecretFormatError::Shape));
     let cut = key.expose().get(..51).unwrap();
     assert_eq!(ApiKey::parse(cut), Err(SecretFormatError::Shape));
-    let mistyped = key
-        .expose()
-        .replacen(key.expose().chars().nth(5).unwrap(), "!", 1)
-        .replace('!', "Q");
+    let mistyped = key.expose().replacen(key.expose().chars().nth(5).unwrap(), "!", 1).replace('!', "Q");
     assert_eq!(ApiKey::parse(&mistyped), Err(SecretFormatError::Checksum));
     assert!(ApiKey::foreign("sg_your_agent_key").is_ok());
     for no in ["", "a b", "a\nb", "ä"] {
@@ -42,10 +33,7 @@ fn secrets_do_not_show() {
     let key = ApiKey::generate(&[7; 32]);
     let token = ApprovalToken::generate(&[9; 32]);
     assert_eq!(format!("{key:?}"), format!("ApiKey(…{})", key.hint()));
-    assert_eq!(
-        format!("{token:?} {:?}", token.hash()),
-        "ApprovalToken(…) SecretHash(…)"
-    );
+    assert_eq!(format!("{token:?} {:?}", token.hash()), "ApprovalToken(…) SecretHash(…)");
     let error = ApiKey::parse("sg_hunter2").unwrap_err();
     assert!(!error.to_string().contains("hunter2"));
 }

@@ -5,9 +5,10 @@ use holdpoint_store::{
 };
 use sqlx::SqliteConnection;
 
+use super::decide::expire;
 use super::directory::Directory;
 use super::log::{self, ImageOwner, LogInsert};
-use super::threads::{expire, insert_revision, thread_by_id};
+use super::threads::{insert_revision, thread_by_id};
 use crate::error::WriteError;
 use crate::writer::Transaction;
 

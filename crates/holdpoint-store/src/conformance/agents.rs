@@ -11,7 +11,7 @@ fn new_agent(name: &str, key: &str) -> NewAgent {
         name: name.to_owned(),
         key_hash: secret(key),
         key_hint: "abcd".to_owned(),
-        settings: AgentSettings { signed_tokens: false, token_ttl: Some(Duration::from_secs(60)) },
+        settings: AgentSettings { signed_tokens: false, token_ttl: Some(Duration::from_mins(1)) },
         by: "operator".to_owned(),
         now: start(),
     }
@@ -31,7 +31,7 @@ pub(super) async fn names_are_taken_once(store: Arc<dyn Store>) {
     assert_eq!((only.name.as_str(), only.state, only.created_at), ("one", AgentState::Active, start()));
     assert_eq!(
         only.settings,
-        AgentSettings { signed_tokens: false, token_ttl: Some(Duration::from_secs(60)) }
+        AgentSettings { signed_tokens: false, token_ttl: Some(Duration::from_mins(1)) }
     );
 }
 

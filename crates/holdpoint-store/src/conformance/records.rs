@@ -27,8 +27,8 @@ fn automatic(agent: AgentId, idempotency: Option<Idempotency>) -> AutomaticDecis
     }
 }
 
-fn key(body: u8, answer: &str) -> Option<Idempotency> {
-    Some(Idempotency { key: "key".to_owned(), body_digest: [body; 32], answer: answer.to_owned() })
+fn key(body: u8, answer: &str) -> Idempotency {
+    Idempotency { key: "key".to_owned(), body_digest: [body; 32], answer: answer.to_owned() }
 }
 
 async fn decisions(store: &dyn Store) -> usize {
@@ -58,10 +58,14 @@ pub(super) async fn automatic_decisions_are_on_record(store: Arc<dyn Store>) {
 pub(super) async fn an_idempotency_key_answers_once(store: Arc<dyn Store>) {
     let (one, two) = (agent(&*store, "one").await, agent(&*store, "two").await);
     let record = async |agent, key| store.record_decision(automatic(agent, key)).await.unwrap();
-    assert_eq!(record(one, key(1, "first")).await, RecordOutcome::Recorded);
-    assert_eq!(record(one, key(1, "second")).await, RecordOutcome::Replayed("first".to_owned()));
-    assert_eq!(record(one, key(2, "third")).await, RecordOutcome::KeyConflict);
-    assert_eq!(record(two, key(2, "fourth")).await, RecordOutcome::Recorded, "keys belong to their agent");
+    assert_eq!(record(one, Some(key(1, "first"))).await, RecordOutcome::Recorded);
+    assert_eq!(record(one, Some(key(1, "second"))).await, RecordOutcome::Replayed("first".to_owned()));
+    assert_eq!(record(one, Some(key(2, "third"))).await, RecordOutcome::KeyConflict);
+    assert_eq!(
+        record(two, Some(key(2, "fourth"))).await,
+        RecordOutcome::Recorded,
+        "keys belong to their agent"
+    );
     assert_eq!(decisions(&*store).await, 2);
 }
 
@@ -69,7 +73,7 @@ pub(super) async fn racing_idempotency_keys(store: Arc<dyn Store>) {
     let agent = agent(&*store, "one").await;
     let outcomes = race(|racer| {
         let store = Arc::clone(&store);
-        async move { store.record_decision(automatic(agent, key(1, &racer.to_string()))).await.unwrap() }
+        async move { store.record_decision(automatic(agent, Some(key(1, &racer.to_string())))).await.unwrap() }
     })
     .await;
     let recorded = outcomes.iter().filter(|outcome| **outcome == RecordOutcome::Recorded).count();

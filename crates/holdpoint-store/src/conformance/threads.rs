@@ -213,7 +213,7 @@ pub(super) async fn what_is_overdue_expires(store: Arc<dyn Store>) {
     let won = store.decide(decision(&decided, "r1", VerdictKind::Approve, "ann")).await.unwrap();
     assert!(matches!(won, DecideOutcome::Won(_)));
     assert!(store.expire_due(later(19)).await.unwrap().is_empty());
-    assert_eq!(store.expire_due(later(20)).await.unwrap(), [swept.clone()]);
+    assert_eq!(store.expire_due(later(20)).await.unwrap(), std::slice::from_ref(&swept));
     assert!(store.expire_due(later(21)).await.unwrap().is_empty());
     assert_eq!(store.thread(&swept).await.unwrap().unwrap().state, ThreadState::Expired { at: later(20) });
     let state = store.thread(&patient).await.unwrap().unwrap().state;
@@ -262,12 +262,12 @@ pub(super) async fn the_timeline_tells_the_story(store: Arc<dyn Store>) {
     store.add_revision(revised(agent, &id, "r2", "{}")).await.unwrap();
     store.decide(decision(&id, "r2", VerdictKind::Approve, "ann")).await.unwrap();
     store.decide(decision(&id, "r2", VerdictKind::Reject, "bob")).await.unwrap();
-    let story = async |limit| {
+    let told = async |limit| {
         let rows = store.timeline(agent, &task("task-1"), limit).await.unwrap();
         rows.iter().map(|row| row.entry.kind()).collect::<Vec<_>>()
     };
-    assert_eq!(story(10).await, ["thread_opened", "changes_requested", "revised", "approved"]);
-    assert_eq!(story(2).await, ["revised", "approved"], "the newest are kept");
+    assert_eq!(told(10).await, ["thread_opened", "changes_requested", "revised", "approved"]);
+    assert_eq!(told(2).await, ["revised", "approved"], "the newest are kept");
 }
 
 pub(super) async fn the_bell_rings_after_the_commit(store: Arc<dyn Store>) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{agent, decision, later, opened, race, secret, task, thread};
 use crate::{AgentId, MintOutcome, NewThread, RedeemOutcome, RevisionId, Store, ThreadId, VerdictKind};
 
-const TTL: Duration = Duration::from_secs(600);
+const TTL: Duration = Duration::from_mins(10);
 
 async fn approved(store: &dyn Store, agent: AgentId, id: &str) -> ThreadId {
     let id = opened(store, thread(agent, id)).await;
