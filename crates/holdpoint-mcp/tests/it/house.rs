@@ -1,0 +1,160 @@
+//! The kernel with everything scripted.
+
+use async_trait::async_trait;
+use holdpoint_core::{
+    Answer, ApprovalToken, Approver, ApproverError, Ask, Gate, GateParts, Hold, HoldLimits, Owner, Plan,
+    PlanError, Policy, PolicyRevision, Principal, Redemption, Repeat, ServerName, Submission, TaskId, Tokens,
+    ToolCall,
+};
+use holdpoint_mcp::{Action, Guard, MemoryPins, ToolActions};
+use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover};
+use serde_json::value::to_raw_value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub(crate) const REVIEW_URL: &str = "https://gate.example/threads/THR-1";
+
+/// Says of each tool what it was told to; asks about the others.
+#[derive(Debug, Default)]
+pub(crate) struct Rules(Mutex<HashMap<String, Action>>);
+
+impl Rules {
+    pub(crate) fn set(&self, tool: &str, action: Action) {
+        self.0.lock().unwrap().insert(tool.into(), action);
+    }
+
+    fn of(&self, tool: &str) -> Action {
+        self.0.lock().unwrap().get(tool).copied().unwrap_or(Action::Gate)
+    }
+}
+
+impl ToolActions for Rules {
+    fn action(&self, _: &ServerName, tool: &str) -> Action {
+        self.of(tool)
+    }
+}
+
+impl Policy for Rules {
+    fn plan(&self, call: &ToolCall) -> Result<Plan, PlanError> {
+        let entry = holdpoint_core::EntryName::new("entry");
+        Ok(match self.of(call.tool.as_str()) {
+            Action::Pass => Plan::Pass(entry),
+            Action::Deny => Plan::Deny(entry),
+            Action::Gate => Plan::Gate(Box::new(Ask {
+                entry,
+                workflow_name: "w".into(),
+                task_label: "l".into(),
+                tool_name: call.tool.to_string(),
+                subject: "s".into(),
+                preview: None,
+                risk_level: None,
+                summary: Vec::new(),
+                payload: to_raw_value(&call.arguments.as_map()).unwrap(),
+                tokens: Tokens::Required,
+                patience: None,
+            })),
+        })
+    }
+
+    fn revision(&self) -> PolicyRevision {
+        PolicyRevision::new("1")
+    }
+}
+
+/// Gate with a page for each thread.
+#[derive(Debug)]
+struct WithPages(Arc<ScriptedApprover>);
+
+#[async_trait]
+impl Approver for WithPages {
+    async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError> {
+        Ok(match self.0.submit(ask, task, repeat).await? {
+            Submission::Held(hold) => Submission::Held(Hold { review_url: Some(REVIEW_URL.into()), ..hold }),
+            other => other,
+        })
+    }
+
+    async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
+        self.0.wait(hold, patience).await
+    }
+
+    async fn redeem(&self, task: &TaskId, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
+        self.0.redeem(task, token).await
+    }
+}
+
+pub(crate) struct House {
+    pub(crate) approver: Arc<ScriptedApprover>,
+    pub(crate) journal: Arc<MemoryJournal>,
+    /// What the kernel goes by.
+    pub(crate) rules: Arc<Rules>,
+    /// What the proxy looks up.
+    pub(crate) actions: Arc<Rules>,
+    pub(crate) pins: Arc<MemoryPins>,
+    pub(crate) guard: Guard,
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        let (approver, journal) = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()));
+        let (rules, actions, pins) =
+            (Arc::new(Rules::default()), Arc::new(Rules::default()), Arc::new(MemoryPins::new()));
+        let gate = Arc::new(Gate::new(GateParts {
+            policy: Arc::clone(&rules) as _,
+            approver: Arc::new(WithPages(Arc::clone(&approver))),
+            journal: Arc::clone(&journal) as _,
+            clock: Arc::new(ManualClock::new()),
+            owner: Owner("house".into()),
+            limits: HoldLimits { patience: Duration::from_mins(15), held_max: 64, result_bytes_max: 1 << 20 },
+        }));
+        let guard = Guard {
+            server: ServerName::new("files"),
+            gate,
+            actions: Arc::clone(&actions) as _,
+            pins: Arc::clone(&pins) as _,
+            default_patience: None,
+        };
+        Self { approver, journal, rules, actions, pins, guard }
+    }
+
+    pub(crate) fn set(&self, tool: &str, action: Action) {
+        self.rules.set(tool, action);
+        self.actions.set(tool, action);
+    }
+
+    pub(crate) fn principal() -> Principal {
+        Principal::new("local")
+    }
+}
+
+/// The tools of every scripted server.
+pub(crate) const TOOLS: &str = r#"[
+  {"name":"write","inputSchema":{"type":"object","properties":{"path":{"type":"string"},"n":{"type":"number"}},"required":["path"]}},
+  {"name":"read","inputSchema":{"type":"object"}},
+  {"name":"t"}
+]"#;
+
+pub(crate) fn write_call(id: &str, path: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"write","arguments":{{"path":"{path}"}}}}}}"#
+    )
+}
+
+pub(crate) fn result_of(id: &str, text: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#)
+}
+
+/// The status in the decision of a refusal.
+pub(crate) fn status(answer: &str) -> String {
+    let answer: serde_json::Value = serde_json::from_str(answer).expect(answer);
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    answer["result"]["_meta"]["dev.holdpoint/decision"]["status"].as_str().expect("a status").to_owned()
+}
+
+pub(crate) fn code(answer: &str) -> i64 {
+    let answer: serde_json::Value = serde_json::from_str(answer).expect(answer);
+    answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error: {answer}"))
+}

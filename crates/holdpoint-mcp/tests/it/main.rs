@@ -1,0 +1,18 @@
+//! Through the public doors: clients and servers on pipes and sockets, Gate and journal in memory.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod corpus;
+mod house;
+mod http_calls;
+mod http_passing;
+mod pipe;
+mod stdio_calls;
+mod stdio_passing;
+mod web;
