@@ -174,7 +174,7 @@ fn show(ask: &Ask, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     line("payload", &payload.unwrap_or_else(|| ask.payload.get().to_owned()))?;
     line("token", token_word(ask.tokens))?;
     if let Some(patience) = ask.patience {
-        line("patience", &format!("{}s", patience.as_secs_f64()))?;
+        line("patience", &format!("{} s", patience.as_secs_f64()))?;
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Glob {
                 let joint = match (x, y) {
                     (None, None) => true,
                     (x, y) if x == Some(&'*') || y == Some(&'*') => {
-                        (x == Some(&'*') && (up || left)) || (y == Some(&'*') && (left || up)) || both
+                        up || left || both
                     }
                     (Some(x), Some(y)) => both && (x == y || *x == '?' || *y == '?'),
                     (Some(_), None) | (None, Some(_)) => false,

@@ -5,7 +5,9 @@
 //! 2. [`decode`] reads a value of any `serde` type from the tree. A value that does not fit is noted and left out, and
 //!    reading starts again without it, until what is left fits: so one run finds all mistakes.
 
+mod access;
 mod de;
+mod error;
 mod located;
 mod parse;
 mod tree;

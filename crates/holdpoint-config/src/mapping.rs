@@ -1,7 +1,7 @@
 //! From a call to what Gate is asked about it.
 
 use crate::{
-    pointer::Pointer,
+    pointer::{Pointer, child},
     secret::FingerprintKey,
     template::{Scope, Template},
 };
@@ -247,8 +247,8 @@ impl Mapping {
 fn mask(pointer: &Pointer, value: &Value, secrets: &[Pointer], key: &FingerprintKey) -> Value {
     let mut masked = value.clone();
     for secret in secrets {
-        let below = secret.keys().iter().skip(pointer.keys().len());
-        let found = below.fold(Some(value), |value, key| value.and_then(|value| crate::pointer::child(value, key)));
+        let mut below = secret.keys().iter().skip(pointer.keys().len());
+        let found = below.try_fold(value, |value, key| child(value, key));
         if let Some(found) = found {
             secret.mask_within(pointer, &mut masked, key.mask(found));
         }

@@ -68,7 +68,7 @@ impl fmt::Display for Mistake {
         match &self.place {
             Some(place) => {
                 snippet(f, "-->", &self.path, place, &blank)?;
-                write!(f, "{blank} |     {}{}", " ".repeat(place.before), "^".repeat(place.width))?;
+                write!(f, "{blank} | {}{}", " ".repeat(place.before), "^".repeat(place.width))?;
             }
             None => write!(f, "{blank}--> {}", self.path.display())?,
         }
@@ -76,7 +76,7 @@ impl fmt::Display for Mistake {
             writeln!(f)?;
             snippet(f, ":::", path, place, &blank)?;
             let marks = "-".repeat(place.width);
-            write!(f, "{blank} |     {}{marks} {}", " ".repeat(place.before), printable(label))?;
+            write!(f, "{blank} | {}{marks} {}", " ".repeat(place.before), printable(label))?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n{blank} = hint: {}", printable(hint))?;
@@ -94,7 +94,7 @@ fn snippet(
 ) -> fmt::Result {
     writeln!(f, "{blank}{arrow} {}:{}:{}", path.display(), place.line, place.column)?;
     writeln!(f, "{blank} |")?;
-    writeln!(f, "{:>width$} |     {}", place.line, place.text, width = blank.len())
+    writeln!(f, "{:>width$} | {}", place.line, place.text, width = blank.len())
 }
 
 /// Everything wrong with a configuration. Nothing of it is in force.
@@ -287,14 +287,17 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let lower = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            let begun = lower.len() >= 4 && candidate.starts_with(&lower);
+            (if begun { 1 } else { distance(&lower, &candidate.to_lowercase()) }, candidate)
+        })
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
 /// "did you mean" or, failing that, the list of what there is.
-pub(crate) fn meant<'a>(word: &str, known: &[&'a str]) -> Option<String> {
+pub(crate) fn meant(word: &str, known: &[&str]) -> Option<String> {
     if let Some(nearest) = nearest(word, known.iter().copied()) {
         return Some(format!("did you mean `{nearest}`?"));
     }

@@ -150,7 +150,7 @@ impl Sources {
 /// Keys and bearer tokens by their looks, also in files that do not parse.
 fn looks_secret(text: &str) -> Vec<Range<usize>> {
     static PATTERN: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
-        regex::Regex::new(r#"\bsgt?_[A-Za-z0-9_-]{6,}|(?i:\b(?:bearer|basic)) +[^\s"'$]{6,}"#).ok()
+        regex::Regex::new(r#"\bsgt?_[A-Za-z0-9_-]{6,}|(?i:\b(?:bearer|basic)) +[^\s"'$]{6,}|//[^\s/"'@$]+@"#).ok()
     });
     let found = PATTERN.iter().flat_map(|pattern| pattern.find_iter(text));
     found.map(|found| found.range()).collect()

@@ -50,6 +50,9 @@ enum Word {
     Task,
 }
 
+/// Gives arguments with their secrets masked; `None` if they have none.
+pub(crate) type Masking<'a> = dyn Fn(&Map<String, Value>) -> Option<Map<String, Value>> + 'a;
+
 /// What templates see of one call.
 pub(crate) struct Scope<'a> {
     pub(crate) arguments: Option<&'a Map<String, Value>>,
@@ -57,7 +60,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) server: &'a str,
     pub(crate) task: &'a str,
     /// Arguments as the engine may see them, made when first needed: with secrets masked.
-    pub(crate) masked: &'a dyn Fn(&Map<String, Value>) -> Option<Map<String, Value>>,
+    pub(crate) masked: &'a Masking<'a>,
     pub(crate) context: OnceCell<minijinja::Value>,
 }
 

@@ -88,23 +88,24 @@ impl Reading<'_> {
         };
         let task_label = line(&entry.task_label, "task_label", generic.task_label);
         let subject = line(&entry.subject, "subject", generic.subject);
-        let preview = entry.preview.as_ref().map(|source| self.template(source, "preview", Lines::Many, &secrets));
+        let preview = entry.preview.as_ref();
+        let preview = preview.map(|source| self.template(source, "preview", Lines::Many, &secrets).ok_or(()));
         let summary = self.summary(entry, &secrets);
         let payload = match &entry.payload {
             None => Payload::Arguments,
             Some(fields) => self.payload(fields, &secrets),
         };
-        let schema = entry.payload_schema.as_ref().map(|path| self.schema(path));
+        let schema = entry.payload_schema.as_ref().map(|path| self.schema(path).ok_or(()));
         let approval = entry.approval.as_ref().map(|approval| &approval.value);
         Some(Mapping {
             workflow_name: workflow_name?,
             task_label: task_label?,
             subject: subject?,
-            preview: optional(preview)?,
+            preview: preview.transpose().ok()?,
             risk_level: entry.risk_level.as_ref().map(|risk| level(risk.value)),
             summary,
             payload,
-            schema: optional(schema)?,
+            schema: schema.transpose().ok()?,
             tokens: approval.and_then(|approval| approval.token).map_or(self.defaults.tokens, tokens),
             patience: approval
                 .and_then(|approval| approval.patience)
@@ -204,10 +205,8 @@ impl Reading<'_> {
         };
         match Pointer::parse(&at.value) {
             Ok(pointer) => {
-                let presence = match field.optional.as_ref().is_some_and(|optional| optional.value) {
-                    true => Presence::Optional,
-                    false => Presence::Required,
-                };
+                let optional = field.optional.as_ref().is_some_and(|optional| optional.value);
+                let presence = if optional { Presence::Optional } else { Presence::Required };
                 let covers = |secret: &&Pointer| pointer.covers(secret) || secret.covers(&pointer);
                 // Below a secret everything is secret.
                 let secrets = secrets.iter().filter(covers).map(|secret| {
@@ -272,15 +271,6 @@ fn secrets(entry: &ToolEntry) -> Vec<Pointer> {
     let is_secret = |field: &PayloadField| field.secret.as_ref().is_some_and(|secret| secret.value);
     let secret = fields.map(|(_, field)| &field.value).filter(|field| is_secret(field));
     secret.filter_map(|field| Pointer::parse(&field.at.as_ref()?.value).ok()).collect()
-}
-
-/// Tells "absent" from "wrong".
-fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
-    match value {
-        None => Some(None),
-        Some(Some(value)) => Some(Some(value)),
-        Some(None) => None,
-    }
 }
 
 /// A line without templates in it.

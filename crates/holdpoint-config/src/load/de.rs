@@ -1,6 +1,8 @@
 //! Reads `serde` types from a tree and goes on after a mistake.
 
 use super::{
+    access::{KeyDe, Place, Word},
+    error::DeError,
     located::{JSON, LOCATED},
     tree::{Entry, Node, NodeKind},
 };
@@ -10,10 +12,10 @@ use crate::{
 };
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor, value},
+    de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor},
     forward_to_deserialize_any,
 };
-use std::{cell::RefCell, collections::HashSet, fmt, rc::Rc};
+use std::{cell::RefCell, collections::HashSet, rc::Rc};
 
 /// Reads `node`, leaving out what does not fit; `None` if nothing fits. What was left out is in `findings`.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(node: &'de Node, findings: &mut Findings) -> Option<T> {
@@ -73,86 +75,13 @@ struct De<'de, 'r> {
     reading: &'r Reading<'r>,
 }
 
-/// Why a node does not fit.
-#[derive(Debug)]
-pub(crate) struct DeError {
-    span: Option<Span>,
-    message: String,
-    hint: Option<String>,
-    missing: Option<&'static str>,
-    /// A consequence of a mistake that is already noted.
-    silent: bool,
-    /// The innermost list item or mapping value around it, which can be left out.
-    culprit: Option<usize>,
-}
-
 impl DeError {
-    fn new(message: String, hint: Option<String>) -> Self {
-        Self { span: None, message, hint, missing: None, silent: false, culprit: None }
-    }
-
-    fn finding(&self, otherwise: Span) -> Option<Finding> {
-        let finding = Finding::at(self.span.unwrap_or(otherwise), self.message.clone());
-        (!self.silent).then(|| finding.maybe_hint(self.hint.clone()))
-    }
-
     fn located(mut self, de: De<'_, '_>) -> Self {
         if self.span.is_none() {
-            self.span = Some(de.node.span);
+            self.span = Some(de.named_in(&self.message).unwrap_or(de.node.span));
             self.silent = self.missing.is_some_and(|field| de.explains(field));
         }
         self
-    }
-
-    fn inside(mut self, node: &Node) -> Self {
-        self.culprit = self.culprit.or(Some(address(node)));
-        self
-    }
-}
-
-impl fmt::Display for DeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for DeError {}
-
-impl de::Error for DeError {
-    /// "cause; what to do" is told apart.
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        let message = message.to_string();
-        match message.split_once("; ") {
-            Some((cause, hint)) => Self::new(cause.to_owned(), Some(hint.to_owned())),
-            None => Self::new(message, None),
-        }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        let message = format!("`{field}` is missing here");
-        Self { missing: Some(field), ..Self::new(message, Some(format!("add `{field}: …`"))) }
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let hint = nearest(variant, expected.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        Self::new(format!("expected one of {}, found `{variant}`", listed(expected)), hint)
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown key `{field}`"), meant(field, expected))
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is given twice"), Some("keep one of them".to_owned()))
-    }
-
-    fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}"), None)
-    }
-
-    /// The value is not repeated: it may be a secret.
-    fn invalid_value(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("expected {expected}"), None)
     }
 }
 
@@ -165,12 +94,18 @@ impl De<'_, '_> {
         })
     }
 
+    /// The value of the last key that a message about a mapping names: what it is about.
+    fn named_in(self, message: &str) -> Option<Span> {
+        let named = message.split('`').skip(1).step_by(2).collect::<Vec<_>>().into_iter().rev();
+        named.filter_map(|name| self.node.get(name)).map(|value| value.span).next()
+    }
+
     fn expected(self, what: &str) -> DeError {
         let hint = match (what, &self.node.kind) {
             ("text", NodeKind::Number(text)) => Some(format!("put it in quotes: `\"{text}\"`")),
             ("text", NodeKind::Bool(value)) => Some(format!("put it in quotes: `\"{value}\"`")),
             ("a list", NodeKind::Text(_) | NodeKind::Number(_) | NodeKind::Map(_)) => {
-                Some("start each item with `- `".to_owned())
+                Some("write `[ONE, TWO]`, or start each item with `- `".to_owned())
             }
             ("true or false", NodeKind::Text(text)) if matches!(&*text.to_lowercase(), "yes" | "on") => {
                 Some("write `true`".to_owned())
@@ -179,8 +114,12 @@ impl De<'_, '_> {
                 Some("write `false`".to_owned())
             }
             ("a number", NodeKind::Text(_)) => Some("write it without quotes".to_owned()),
-            (_, NodeKind::Null) => Some("write the value after the colon, or remove the key".to_owned()),
-            _ => None,
+            ("a mapping", NodeKind::List(_)) => Some("write `NAME: VALUE` instead of `- `".to_owned()),
+            ("a mapping", NodeKind::Text(_) | NodeKind::Number(_) | NodeKind::Bool(_)) => {
+                Some("write `NAME: VALUE` lines, further in".to_owned())
+            }
+            (_, NodeKind::Null) => Some("write a value here, or remove this".to_owned()),
+            _ => Some("the file's JSON Schema says what may stand here".to_owned()),
         };
         let error = DeError::new(format!("expected {what}, found {}", self.node.noun()), hint);
         error.located(self)
@@ -250,7 +189,8 @@ impl<'de> de::Deserializer<'de> for De<'de, '_> {
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
         let NodeKind::Number(text) = &self.node.kind else { return Err(self.expected("a number")) };
         let whole = text.parse::<u64>().map_err(|_| {
-            DeError::new("expected a whole number, not below zero".to_owned(), None).located(self)
+            let hint = Some("write it in digits alone".to_owned());
+            DeError::new("expected a whole number, not below zero".to_owned(), hint).located(self)
         })?;
         visitor.visit_u64(whole).map_err(|error: DeError| error.located(self))
     }
@@ -268,7 +208,7 @@ impl<'de> de::Deserializer<'de> for De<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         match name {
-            LOCATED => visitor.visit_seq(Place { step: 0, span: self.node.span, value: self }),
+            LOCATED => visitor.visit_seq(Place::new(self.node.span, self)),
             JSON => {
                 let mut json = String::new();
                 self.node.json(&mut json);
@@ -304,8 +244,8 @@ impl<'de> de::Deserializer<'de> for De<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         let NodeKind::Text(word) = &self.node.kind else {
-            let found = self.node.noun();
-            return Err(DeError::new(format!("expected one of {}, found {found}", listed(variants)), None).located(self));
+            let message = format!("expected one word, found {}", self.node.noun());
+            return Err(DeError::new(message, Some(format!("write one of {}", listed(variants)))).located(self));
         };
         visitor.visit_enum(Word(word)).map_err(|error| error.located(self))
     }
@@ -354,7 +294,7 @@ impl<'de> MapAccess<'de> for Members<'de, '_> {
         self.value = Some(entry);
         seed.deserialize(KeyDe(entry)).map(Some).map_err(|mut error| {
             error.span = error.span.or(Some(entry.key_span));
-            error.inside(&entry.value)
+            error.inside(address(&entry.value))
         })
     }
 
@@ -363,7 +303,7 @@ impl<'de> MapAccess<'de> for Members<'de, '_> {
             return Err(DeError::new("a value without a key".to_owned(), None));
         };
         let de = De { node: &entry.value, reading: self.reading };
-        seed.deserialize(de).map_err(|error| error.inside(&entry.value))
+        seed.deserialize(de).map_err(|error| error.located(de).inside(address(&entry.value)))
     }
 }
 
@@ -378,91 +318,7 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DeError> {
         let reading = self.reading;
         let Some(node) = self.items.find(|node| reading.keeps(node)) else { return Ok(None) };
-        seed.deserialize(De { node, reading }).map(Some).map_err(|error| error.inside(node))
-    }
-}
-
-/// A key, with its place if asked for.
-#[derive(Clone, Copy)]
-struct KeyDe<'de>(&'de Entry);
-
-impl<'de> de::Deserializer<'de> for KeyDe<'de> {
-    type Error = DeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
-        visitor.visit_str(&self.0.key)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
-        match name {
-            LOCATED => visitor.visit_seq(Place { step: 0, span: self.0.key_span, value: self }),
-            _ => visitor.visit_newtype_struct(self),
-        }
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq
-        tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// File, start, end, value: what `Located` asks for.
-struct Place<D> {
-    step: u8,
-    span: Span,
-    value: D,
-}
-
-impl<'de, D: de::Deserializer<'de, Error = DeError> + Copy> SeqAccess<'de> for Place<D> {
-    type Error = DeError;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DeError> {
-        let step = self.step;
-        self.step = step.saturating_add(1);
-        let number: value::U32Deserializer<DeError> = match step {
-            0 => self.span.file.0.into_deserializer(),
-            1 => self.span.start.into_deserializer(),
-            2 => self.span.end.into_deserializer(),
-            _ => return seed.deserialize(self.value).map(Some),
-        };
-        seed.deserialize(number).map(Some)
-    }
-}
-
-/// One word of an enum.
-#[derive(Clone, Copy)]
-struct Word<'de>(&'de str);
-
-impl<'de> EnumAccess<'de> for Word<'de> {
-    type Error = DeError;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), DeError> {
-        let word: value::BorrowedStrDeserializer<'de, DeError> = value::BorrowedStrDeserializer::new(self.0);
-        Ok((seed.deserialize(word)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Word<'de> {
-    type Error = DeError;
-
-    fn unit_variant(self) -> Result<(), DeError> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, DeError> {
-        Err(DeError::new("expected a mapping".to_owned(), None))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DeError> {
-        Err(DeError::new("expected a list".to_owned(), None))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, DeError> {
-        Err(DeError::new("expected a mapping".to_owned(), None))
+        let de = De { node, reading };
+        seed.deserialize(de).map(Some).map_err(|error| error.located(de).inside(address(node)))
     }
 }

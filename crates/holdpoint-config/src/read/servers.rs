@@ -62,7 +62,7 @@ pub(super) fn gate(
 }
 
 pub(super) fn all(
-    written: &Entries<Server>,
+    written: &Entries<Located<Server>>,
     substitution: &Substitution<'_>,
     findings: &mut Findings,
 ) -> BTreeMap<ServerName, ServerSettings> {
@@ -87,10 +87,11 @@ fn check_name(name: &Located<String>, findings: &mut Findings) {
 
 fn one(
     name: &Located<String>,
-    server: &Server,
+    written: &Located<Server>,
     substitution: &Substitution<'_>,
     findings: &mut Findings,
 ) -> Option<ServerSettings> {
+    let server = &written.value;
     match (&server.url, &server.command) {
         (Some(address), None) => {
             refuse(&[("env", first(&server.env)), ("cwd", server.cwd.as_ref().map(Located::span))], "url", findings);
@@ -102,13 +103,19 @@ fn one(
             refuse(&[("headers", first(&server.headers))], "command", findings);
             stdio(server, command, substitution, findings)
         }
-        (Some(_), Some(command)) => {
+        (Some(address), Some(command)) => {
+            url(address, substitution, findings);
+            headers(&server.headers, substitution, findings);
+            variables(&server.env, substitution, findings);
             let finding = Finding::at(command.span, format!("server `{}` has both `url` and `command`", name.value));
             findings.push(finding.hint("keep the one that reaches it"));
             None
         }
         (None, None) => {
-            if !findings.any_within(name.span) {
+            // For their mistakes.
+            headers(&server.headers, substitution, findings);
+            variables(&server.env, substitution, findings);
+            if !findings.any_within(written.span) {
                 let finding = Finding::at(name.span, format!("server `{}` has neither `url` nor `command`", name.value));
                 findings.push(finding.hint("write `url: https://…`, or `command: [PROGRAM, ARGUMENT, …]`"));
             }

@@ -27,6 +27,7 @@ pub(super) fn environment<'s>() -> Environment<'s> {
         let written = match value.kind() {
             ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
             ValueKind::None => out.write_str("null"),
+            ValueKind::Bool => out.write_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Seq | ValueKind::Map => match serde_json::to_string(value) {
                 Ok(json) => out.write_str(&json),
                 Err(_) => return Err(Error::from(ErrorKind::BadSerialization)),
@@ -76,13 +77,12 @@ impl Engine {
         while let Some((before, open)) = rest.split_once("{{") {
             let (inner, after) = open.split_once("}}")?;
             parts.push(Part::Text(before.into()));
-            parts.push(match plain(inner.trim()) {
-                Some(part) => part,
-                None => {
-                    let expression = format!("{{{{{inner}}}}}");
-                    let reads = reads::check(&expression).ok()?;
-                    self.add(&expression, &reads).ok()?
-                }
+            parts.push(if let Some(part) = plain(inner.trim()) {
+                part
+            } else {
+                let expression = format!("{{{{{inner}}}}}");
+                let reads = reads::check(&expression).ok()?;
+                self.add(&expression, &reads).ok()?
             });
             rest = after;
         }

@@ -10,7 +10,7 @@ pub(crate) struct HoldpointFile {
     /// The Gate to ask. Absent: the one that `holdpoint up` brings along.
     pub(crate) gate: Option<Gate>,
     /// The tool servers, by the names used here.
-    pub(crate) servers: Entries<Server>,
+    pub(crate) servers: Entries<Located<Server>>,
     /// The folder of tools files, relative to this file. Absent: `tools`, if there is one.
     pub(crate) tools: Option<Located<String>>,
     /// How calls wait.

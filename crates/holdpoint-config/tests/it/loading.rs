@@ -1,0 +1,133 @@
+//! What a configuration without mistakes comes to.
+
+use crate::folder::{Folder, MAIN, call, gated};
+use holdpoint_config::{Config, ServerSettings, load_gate};
+use holdpoint_core::{Plan, Policy as _, ServerName, Tokens};
+use std::{fs, time::Duration};
+
+fn server(config: &Config, name: &str) -> ServerSettings {
+    config.servers[&ServerName::new(name)].clone()
+}
+
+#[test]
+fn everything_comes_through() {
+    let folder = Folder::new(&[(
+        "holdpoint.yaml",
+        "gate:
+  url: ${GATE}/base
+  api_key: ${file:secrets/key}
+  tokens: optional
+servers:
+  web: { url: 'http://127.0.0.1:9/mcp', headers: { Authorization: 'Bearer ${TOKEN}', x-team: ops } }
+  files: { command: [npx, -y, '${PACKAGE}', 'a$${B}'], env: { API_KEY: '${TOKEN}', LOG: debug }, cwd: data }
+hold: { patience: 1h30m, held_max: 7, result_bytes_max: 4096 }
+unmatched: deny
+workflow_name: Support
+",
+    ), ("secrets/key", "sg_from_a_file\n")])
+    .env("GATE", "https://gate.example.com")
+    .env("TOKEN", "t0p")
+    .env("PACKAGE", "a-package");
+    let config = folder.load();
+
+    let gate = config.gate.clone().unwrap();
+    assert_eq!(gate.url.as_str(), "https://gate.example.com/base");
+    assert_eq!(gate.api_key.expose(), "sg_from_a_file");
+    let ServerSettings::Http { url, headers } = server(&config, "web") else { panic!("not http") };
+    assert_eq!(url.as_str(), "http://127.0.0.1:9/mcp");
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(headers, [("authorization", "Bearer t0p"), ("x-team", "ops")]);
+    let ServerSettings::Stdio { program, arguments, env, cwd } = server(&config, "files") else {
+        panic!("not stdio")
+    };
+    assert_eq!((program.as_str(), arguments), ("npx", vec!["-y".into(), "a-package".into(), "a${B}".to_owned()]));
+    assert_eq!(env.iter().map(|(_, value)| value.expose()).collect::<Vec<_>>(), ["t0p", "debug"]);
+    assert_eq!(cwd.unwrap(), folder.path("data"));
+    assert_eq!(config.hold.patience, Some(Duration::from_secs(5400)));
+    assert_eq!((config.hold.held_max, config.hold.result_bytes_max), (Some(7), Some(4096)));
+    assert!(matches!(folder.policy().plan(&call("any", "{}")), Ok(Plan::Deny(_))));
+
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("t0p") && !shown.contains("sg_from"), "{shown}");
+}
+
+#[test]
+fn what_a_tool_says_goes_before_what_holds_for_all() {
+    let main = format!("gate: {{ url: 'https://g.example', api_key: '${{K}}', tokens: off }}\nhold: {{ patience: 50s }}\nworkflow_name: Ops\n{MAIN}");
+    let tools = "server: payments\ntools:\n  - { name: a, action: gate }\n  - { name: b, action: gate, workflow_name: Own, approval: { token: required, patience: 2m } }\n";
+    let folder = Folder::new(&[("holdpoint.yaml", &main), ("tools/p.yaml", tools)]).env("K", "sg_x");
+    let policy = folder.policy();
+    let ask = |tool: &str| match policy.plan(&call(tool, "{}")) {
+        Ok(Plan::Gate(ask)) => ask,
+        other => panic!("{other:?}"),
+    };
+    for tool in ["a", "unmatched"] {
+        let ask = ask(tool);
+        assert_eq!((ask.tokens, ask.patience), (Tokens::Off, Some(Duration::from_secs(50))), "{tool}");
+        assert_eq!(ask.workflow_name, "Ops", "{tool}");
+    }
+    let own = ask("b");
+    assert_eq!((own.tokens, own.patience), (Tokens::Required, Some(Duration::from_secs(120))));
+    assert_eq!(own.workflow_name, "Own");
+}
+
+#[test]
+fn json_is_read_by_the_same_reader() {
+    let json = r#"{ "servers": { "payments": { "url": "https://a.example" } }, "unmatched": "deny" }"#;
+    let tools = r#"{ "server": "payments", "tools": [ { "name": "x", "action": "pass" } ] }"#;
+    let folder = Folder::new(&[("holdpoint.json", json), ("tools/payments.json", tools)]);
+    assert!(matches!(folder.policy().plan(&call("x", "{}")), Ok(Plan::Pass(_))));
+    assert!(matches!(folder.policy().plan(&call("y", "{}")), Ok(Plan::Deny(_))));
+}
+
+#[test]
+fn a_dollar_before_a_template_is_a_dollar() {
+    let folder = Folder::tools(&gated("subject: 'Refund ${{ args.amount }} and ${HOME}'"));
+    let Ok(Plan::Gate(ask)) = folder.policy().plan(&call("issue_refund", r#"{"amount":40}"#)) else {
+        panic!("not gated")
+    };
+    assert_eq!(ask.subject, "Refund $40 and ${HOME}");
+}
+
+#[test]
+fn an_alias_stands_for_what_it_names() {
+    let tools = "server: payments\ntools:\n  - { name: a, action: gate, summary: &s [One, Two] }\n  - { name: b, action: gate, summary: *s }\n";
+    let Ok(Plan::Gate(ask)) = Folder::tools(tools).policy().plan(&call("b", "{}")) else { panic!("not gated") };
+    assert_eq!(ask.summary, ["One", "Two"]);
+}
+
+#[test]
+fn the_revision_changes_with_every_byte_that_was_read() {
+    let folder = Folder::new(&[
+        ("holdpoint.yaml", MAIN),
+        ("tools/payments.yaml", &gated("payload_schema: s.schema/x.json")),
+        ("tools/s.schema/x.json", "{}"),
+    ]);
+    let first = folder.load().revision();
+    assert_eq!(first, folder.load().revision());
+    assert_eq!(first.as_str().len(), 16);
+    fs::write(folder.path("tools/s.schema/x.json"), "{ }").unwrap();
+    assert_ne!(first, folder.load().revision());
+    assert_eq!(folder.load().files.len(), 3);
+}
+
+#[test]
+fn gate_yaml_is_read_beside_it_and_alone() {
+    let text = "agents: [{ name: default }]\ntools:\n  - name: pay\n    rules: [{ type: upper_limit, parameter: amount, value: 9007199254740993.25, action: review }]\ntoken_ttl: 10m\n";
+    let folder = Folder::new(&[("holdpoint.yaml", MAIN), ("gate.yaml", text)]);
+    let declaration = folder.load().declaration.unwrap();
+    assert_eq!(declaration, load_gate(&folder.path("gate.yaml")).unwrap());
+    let json = serde_json::to_string(&declaration.tools).unwrap();
+    assert!(json.contains("9007199254740993.25"), "{json}");
+}
+
+#[test]
+fn every_mistake_says_what_to_do() {
+    let texts = ["serverz: 1\n", "unmatched: pass\n", "hold: []\n", "- a\n", "servers: { a: 1 }\n", "hold: { held_max: -1 }\n"];
+    for text in texts {
+        for mistake in Folder::new(&[("holdpoint.yaml", text)]).mistakes() {
+            assert!(mistake.hint.is_some(), "{mistake}");
+            assert!(!mistake.place.unwrap().underlined().is_empty());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Every kind of mistake, as it is told, down to the underline.
+
+mod files;
+mod gate;
+mod main;
+mod mapping;
+mod servers;
+mod tools;
