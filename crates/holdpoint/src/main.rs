@@ -1,1 +1,90 @@
-fn main() {}
+//! The binary: the only place where the parts are wired.
+//!
+//! Exit codes: 0 done, 1 failed (the reason is on stderr), 2 the command line is wrong, 3 somebody decided before.
+
+mod admin;
+mod cli;
+mod clock;
+mod commands;
+mod configuration;
+mod data;
+mod demo;
+mod embedded;
+mod generate;
+mod hints;
+mod listen;
+mod pins;
+mod print;
+mod proxy;
+mod random;
+mod stop;
+mod up;
+mod wiring;
+
+use anyhow::{Context, Result};
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::{io::IsTerminal as _, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match log_to_stderr(&cli.log).and_then(|()| dispatch(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", hints::render(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Check(args) => commands::check(&args),
+        Command::Explain(args) => commands::explain(&args),
+        Command::Tools(command) => commands::tools(command),
+        Command::Generate(args) => generate::run(&args),
+        Command::Proxy(args) => block_on(Threads::One, proxy::run(&args)),
+        Command::Inbox(args) => block_on(Threads::One, commands::inbox(&args)),
+        Command::Approve(args) => block_on(Threads::One, commands::decide(&args, "approve")),
+        Command::Reject(args) => block_on(Threads::One, commands::decide(&args, "reject")),
+        Command::SignIn(args) => block_on(Threads::One, commands::sign_in(&args)),
+        Command::Gate(command) => block_on(Threads::One, commands::gate(command)),
+        Command::Agents(command) => block_on(Threads::One, commands::agents(command)),
+        Command::Holds(command) => block_on(Threads::One, commands::holds(command)),
+        Command::Up(args) => block_on(Threads::PerCore, up::up(&args)),
+        Command::Serve(args) => block_on(Threads::PerCore, up::serve(&args)),
+        Command::Demo(args) => block_on(Threads::PerCore, demo::run(&args)),
+        Command::DemoServer(_) => Ok(ExitCode::FAILURE),
+    }
+}
+
+enum Threads {
+    /// One client, one server: a second thread would only be woken for nothing.
+    One,
+    PerCore,
+}
+
+fn block_on(threads: Threads, work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::PerCore => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build().context("cannot start the runtime")?;
+    let code = runtime.block_on(work);
+    // A read of stdin cannot be taken back; it must not keep the process alive.
+    runtime.shutdown_background();
+    code
+}
+
+fn log_to_stderr(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("`{filter}` is no log filter\n  hint: use a level such as info, or holdpoint=debug")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,338 @@
+//! The commands that look and decide: each is one question to Gate, the journal or the configuration.
+
+use crate::{
+    admin::{Admin, Refused},
+    cli::{
+        AcceptArgs, AgentsCommand, ApplyArgs, CheckArgs, CreateAgentArgs, DecideArgs, ExplainArgs,
+        GateCommand, HoldsCommand, InboxArgs, ResolveArgs, SignInArgs, ToolsCommand,
+    },
+    clock,
+    configuration::{self, LookingEnv},
+    data::DataFolder,
+    hints::Hinted as _,
+    pins::PinFolder,
+    print::{self, Table},
+};
+use anyhow::{Context, Result, bail};
+use holdpoint_config::{CaseResult, FingerprintKey, Mistake, Report};
+use holdpoint_core::{
+    Arguments, HoldState, Journal, Moved, Principal, Resolution, ServerName, Step, TaskId, ToolCall, ToolName,
+};
+use holdpoint_server::wire::{AppliedReport, CreatedAgent, Decided, OpenThread, SignInLinkReport};
+use holdpoint_store_sqlite::SqliteJournal;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Somebody decided before.
+const ALREADY_DECIDED: u8 = 3;
+/// Holds that one listing shows.
+const HOLDS_MAX: usize = 10_000;
+
+pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let env = LookingEnv::default();
+    let report = holdpoint_config::check(&args.path, &env);
+    env.note_unset();
+    if args.json.json {
+        print::json(&report_json(&report))?;
+    } else {
+        print::text(&report.to_string())?;
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn report_json(report: &Report) -> Value {
+    let mistake = |mistake: &Mistake| {
+        json!({
+            "file": mistake.path.display().to_string(),
+            "line": mistake.place.as_ref().map(|place| place.line),
+            "column": mistake.place.as_ref().map(|place| place.column),
+            "message": mistake.message,
+            "hint": mistake.hint,
+        })
+    };
+    let case = |case: &CaseResult| {
+        json!({
+            "name": case.name,
+            "file": case.path.display().to_string(),
+            "line": case.line,
+            "failures": case.failures.iter().map(mistake).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "ok": report.is_clean(),
+        "files": report.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
+        "mistakes": report.mistakes.iter().map(mistake).collect::<Vec<_>>(),
+        "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    let config = configuration::load_to_look(&args.config)?;
+    let arguments = Arguments::parse(args.args.as_str()).context(
+        "--args is not usable\n  hint: pass one JSON object, quoted for your shell, such as --args '{\"amount\": 5}'",
+    )?;
+    if !config.servers.contains_key(&ServerName::new(args.server.as_str())) {
+        let known: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
+        bail!(
+            "there is no server `{}` in the configuration\n  hint: its servers are {}",
+            args.server,
+            known.join(", ")
+        );
+    }
+    let call = ToolCall {
+        principal: Principal::new("explain"),
+        server: ServerName::new(args.server.as_str()),
+        tool: ToolName::new(args.tool.as_str()),
+        arguments,
+        extra: serde_json::Map::new(),
+        definition: None,
+        task: TaskId::new("explain"),
+    };
+    // The installation's key stays where it is: these fingerprints are for looking at only.
+    let explanation = config.policy(FingerprintKey::new([0; 32])).explain(&call);
+    if args.json.json {
+        print::json(&explanation.to_json())?;
+    } else {
+        print::text(&explanation.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn inbox(args: &InboxArgs) -> Result<ExitCode> {
+    let admin = Admin::open(&DataFolder::open(&args.data.data)?).await?;
+    let threads: Vec<OpenThread> = admin.call(Method::GET, "/api/admin/threads", &Value::Null).await?;
+    admin.close().await;
+    if args.json.json {
+        print::json(&threads)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if threads.is_empty() {
+        print::note("nothing waits for a decision");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(["THREAD", "RISK", "WAITS", "TOOL", "SUBJECT"]);
+    for thread in &threads {
+        let risk = thread.risk_level.map_or("-", holdpoint_api::RiskLevel::as_str);
+        let state = if thread.state == "escalated" { " (escalated)" } else { "" };
+        table.row([
+            thread.thread_id.clone(),
+            format!("{risk}{state}"),
+            print::age(thread.created_at, clock::now()),
+            thread.tool_name.clone(),
+            thread.subject.clone(),
+        ]);
+    }
+    print::text(&table.to_string())?;
+    print::note(
+        "decide with `holdpoint approve THREAD --note TEXT` or `holdpoint reject THREAD --note TEXT`",
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn decide(args: &DecideArgs, word: &str) -> Result<ExitCode> {
+    let admin = Admin::open(&DataFolder::open(&args.data.data)?).await?;
+    let thread = print::path_segment(&args.thread);
+    let body = json!({ "note": args.note, "by": print::user_name() });
+    let path = format!("/api/admin/threads/{thread}/{word}");
+    let decided: Result<Decided> = admin.call(Method::POST, &path, &body).await;
+    admin.close().await;
+    match decided {
+        Ok(decided) if args.json.json => print::json(&decided)?,
+        Ok(decided) => print::text(&format!("{} {}", decided.thread_id, decided.state))?,
+        Err(error) => match error.downcast_ref::<Refused>() {
+            Some(refused) if refused.status == StatusCode::CONFLICT => {
+                if args.json.json {
+                    print::json(&refused.problem)?;
+                }
+                eprintln!("{}", crate::hints::render(&error));
+                return Ok(ExitCode::from(ALREADY_DECIDED));
+            }
+            Some(_) | None => return Err(error),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn gate(command: GateCommand) -> Result<ExitCode> {
+    let GateCommand::Apply(ApplyArgs { config, data, json }) = command;
+    let declaration = configuration::declaration(&config)?;
+    let admin = Admin::open(&DataFolder::open(&data.data)?).await?;
+    let body = json!({ "declaration": declaration, "by": print::user_name() });
+    let applied: Result<AppliedReport> = admin.call(Method::PUT, "/api/admin/declaration", &body).await;
+    admin.close().await;
+    let applied = applied?;
+    if json.json {
+        print::json(&applied)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for change in &applied.changes {
+        print::text(change)?;
+    }
+    if applied.changes.is_empty() {
+        print::note("nothing to change");
+    }
+    for agent in &applied.agents {
+        print::text(&format!("key of agent {}: {}", agent.name, agent.key))?;
+    }
+    if !applied.agents.is_empty() {
+        print::note("keys are shown this once; keep them where only the agent can read them");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn agents(command: AgentsCommand) -> Result<ExitCode> {
+    let AgentsCommand::Create(CreateAgentArgs { name, data, json }) = command;
+    let admin = Admin::open(&DataFolder::open(&data.data)?).await?;
+    let body = json!({ "name": name });
+    let created: Result<CreatedAgent> = admin.call(Method::POST, "/api/admin/agents", &body).await;
+    admin.close().await;
+    let created = created?;
+    if json.json {
+        print::json(&created)?;
+    } else {
+        print::text(&created.key)?;
+        print::note("this is the agent's key, shown this once; hand it over as STACKSONA_API_KEY");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn sign_in(args: &SignInArgs) -> Result<ExitCode> {
+    let data = DataFolder::open(&args.data.data)?;
+    let admin = Admin::open(&data).await?;
+    if matches!(admin, Admin::Here(_)) {
+        admin.close().await;
+        bail!("no Gate runs on this data folder\n  hint: start it with `holdpoint serve` or `holdpoint up`");
+    }
+    let body = args.user.as_ref().map_or_else(|| json!({}), |user| json!({ "user": user }));
+    let link: SignInLinkReport = admin.call(Method::POST, "/api/admin/sign-in-links", &body).await?;
+    if args.json.json {
+        print::json(&link)?;
+    } else {
+        print::text(&link.url)?;
+        print::note(&format!("signs in {} once, until {}", link.user, link.expires_at));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn holds(command: HoldsCommand) -> Result<ExitCode> {
+    match command {
+        HoldsCommand::List(args) => list_holds(&args).await,
+        HoldsCommand::Resolve(args) => resolve_hold(&args).await,
+    }
+}
+
+async fn list_holds(args: &InboxArgs) -> Result<ExitCode> {
+    let journal = open_journal(&DataFolder::open(&args.data.data)?).await?;
+    let holds = journal.live(HOLDS_MAX).await?;
+    journal.close().await;
+    if args.json.json {
+        let rows: Vec<Value> = holds
+            .iter()
+            .map(|held| {
+                json!({
+                    "thread_id": held.hold.thread.as_str(),
+                    "task_id": held.hold.task.as_str(),
+                    "state": held.state.as_str(),
+                    "server": held.identity.server.as_str(),
+                    "tool": held.identity.tool.as_str(),
+                    "principal": held.identity.principal.as_str(),
+                    "digest": held.identity.digest.to_string(),
+                    "opened_at": held.opened_at,
+                })
+            })
+            .collect();
+        print::json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if holds.is_empty() {
+        print::note("no call waits");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(["THREAD", "STATE", "SINCE", "SERVER", "TOOL"]);
+    for held in &holds {
+        let state = match held.state {
+            HoldState::Dispatched => "dispatched (running, or its outcome is unknown)",
+            HoldState::Done => "done (result not collected)",
+            state => state.as_str(),
+        };
+        table.row([
+            held.hold.thread.to_string(),
+            state.to_owned(),
+            print::age(held.opened_at, clock::now()),
+            held.identity.server.to_string(),
+            held.identity.tool.to_string(),
+        ]);
+    }
+    print::text(&table.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
+    let journal = open_journal(&DataFolder::open(&args.data.data)?).await?;
+    let holds = journal.live(HOLDS_MAX).await?;
+    let Some(held) = holds.iter().find(|held| held.hold.thread.as_str() == args.thread) else {
+        bail!(
+            "no live call has the review `{}`\n  hint: `holdpoint holds list` shows those that have one",
+            args.thread
+        );
+    };
+    let resolution = if args.ran { Resolution::Ran } else { Resolution::DidNotRun };
+    let moved = journal.advance(held.id, Step::Resolve(resolution), clock::now()).await?;
+    journal.close().await;
+    if moved == Moved::No {
+        bail!(
+            "the call of review `{}` is {}: only one that was sent to its tool can be resolved",
+            args.thread,
+            held.state.as_str(),
+        );
+    }
+    print::note(match resolution {
+        Resolution::Ran => "recorded that it ran; the same call is a new call from now on",
+        Resolution::DidNotRun => "recorded that it did not run; the same call is asked about anew",
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open_journal(data: &DataFolder) -> Result<SqliteJournal> {
+    SqliteJournal::open(&data.path().join("journal.db")).await.hinted(|error| error.hint())
+}
+
+pub(crate) fn tools(command: ToolsCommand) -> Result<ExitCode> {
+    match command {
+        ToolsCommand::List(args) => list_tools(&args),
+        ToolsCommand::Accept(AcceptArgs { server, tool, data }) => {
+            let pins = PinFolder::open(&DataFolder::open(&data.data)?)?;
+            let accepted = pins.accept(&server, tool.as_deref())?;
+            for name in &accepted {
+                print::text(name)?;
+            }
+            print::note(&format!("{} changed definitions accepted", accepted.len()));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn list_tools(args: &InboxArgs) -> Result<ExitCode> {
+    let servers = PinFolder::open(&DataFolder::open(&args.data.data)?)?.servers()?;
+    if args.json.json {
+        print::json(&servers)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(["SERVER", "TOOL", "ACCEPTED", "NOW"]);
+    for server in &servers {
+        for (name, tool) in &server.tools {
+            table.row([
+                server.server.clone(),
+                name.clone(),
+                tool.accepted_at.strftime("%Y-%m-%d").to_string(),
+                if tool.changed.is_some() { "changed: calls are refused" } else { "the same" }.to_owned(),
+            ]);
+        }
+    }
+    print::text(&table.to_string())?;
+    if servers.iter().flat_map(|server| server.tools.values()).any(|tool| tool.changed.is_some()) {
+        print::note("accept a changed definition with `holdpoint tools accept --server SERVER TOOL`");
+    }
+    Ok(ExitCode::SUCCESS)
+}

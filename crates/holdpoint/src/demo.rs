@@ -1,0 +1,213 @@
+//! `holdpoint demo`: four calls through a real gate, one of which waits for the person at the keyboard.
+//!
+//! Everything in it is the real thing: Gate with its rules and inbox, the proxy, and a tool server that somebody else
+//! wrote where Node is installed. Only the agent is a script.
+
+mod agent;
+mod record;
+mod tools;
+mod view;
+
+use crate::{
+    cli::DemoArgs,
+    configuration,
+    data::DataFolder,
+    embedded::EmbeddedGate,
+    listen::{self, Site},
+    random,
+    up::HttpProxies,
+    wiring::{GateAddress, Wiring},
+};
+use agent::{Agent, Told};
+use anyhow::{Context, Result};
+use holdpoint_core::{Principal, TaskId};
+use holdpoint_mcp::stdio::{self, StdioOptions};
+use holdpoint_server::{DecideCommand, GateServer};
+use holdpoint_store::{Store as _, ThreadId, VerdictKind};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use tokio_util::sync::CancellationToken;
+use view::View;
+
+const CONFIG: [(&str, &str); 3] = [
+    ("holdpoint.yaml", include_str!("../demo/holdpoint.yaml")),
+    ("gate.yaml", include_str!("../demo/gate.yaml")),
+    ("tools/files.yaml", include_str!("../demo/tools/files.yaml")),
+];
+/// Bytes between agent and proxy; a pipe holds as many.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Whether the tool ran, as the disk says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    Yes,
+    No,
+}
+
+/// One call of the script, and how to see whether it ran.
+pub(crate) struct Scene {
+    pub(crate) title: &'static str,
+    pub(crate) tool: &'static str,
+    pub(crate) arguments: Value,
+    /// The file that is there after the call if, and only if, the tool ran.
+    pub(crate) evidence: PathBuf,
+}
+
+fn scenes(work: &Path) -> [Scene; 4] {
+    let path = |name: &str| work.join(name);
+    let write = |title, name: &str, content: &str| Scene {
+        title,
+        tool: "write_file",
+        arguments: json!({ "path": path(name), "content": content }),
+        evidence: path(name),
+    };
+    [
+        write("a note, which a rule allows", "notes/closing.txt", "Books closed.\n"),
+        write("payroll, which a rule rejects", "payroll/bonus.csv", "me,1000000\n"),
+        write(
+            "a refund, which waits for a person",
+            "outbox/refund-8821.txt",
+            "Refund 500 USD to customer cus_99.\n",
+        ),
+        Scene {
+            title: "sending it, which needs a one-time token too",
+            tool: "move_file",
+            arguments: json!({
+                "source": path("outbox/refund-8821.txt"),
+                "destination": path("sent/refund-8821.txt"),
+            }),
+            evidence: path("sent/refund-8821.txt"),
+        },
+    ]
+}
+
+pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode> {
+    let folder = Folder::make()?;
+    let ended = play(args, &folder.0).await;
+    drop(folder);
+    ended
+}
+
+async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
+    let view = View::start();
+    let work = folder.join("work");
+    for name in ["notes", "payroll", "outbox", "sent"] {
+        fs::create_dir_all(work.join(name)).context("cannot prepare the demonstration's folder")?;
+    }
+    let work = work.canonicalize().context("cannot prepare the demonstration's folder")?;
+    let tools = tools::find(args.bundled, &work, &view).await?;
+
+    // Gate, with its own database and inbox.
+    let data = DataFolder::open(&folder.join("data"))?;
+    let (listener, bound) = listen::bind(args.listen).await?;
+    let url = format!("http://{bound}");
+    let stop = CancellationToken::new();
+    let gate = EmbeddedGate::open(&data, data.own_gate_alone()?, &url, stop.clone()).await?;
+    let config = written_config(&folder.join("config"))?;
+    let declaration = config.declaration.as_ref().context("the demonstration has no gate.yaml")?;
+    gate.server.apply(declaration, "demo").await?;
+    let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()) };
+    let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
+    view.opening(&tools.description, &gate.server.sign_in_link(None).await?.url);
+
+    // The proxy, and the agent that talks to it as to any tool server.
+    let address = GateAddress { url, key: gate.server.ephemeral_key("default").await? };
+    let wiring = Wiring::configured(&config, &data, address).await?;
+    let task = TaskId::new(format!("demo-{}", random::hex::<4>()?));
+    let options = StdioOptions::new(wiring.guard("files"), Principal::new(crate::proxy::LOCAL), task.clone());
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+    let (proxy_in, proxy_out) = tokio::io::split(far);
+    let proxy = tokio::spawn(async move { stdio::run(options, &tools.command, proxy_in, proxy_out).await });
+    let mut agent = Agent::connect(near).await?;
+
+    let scenes = scenes(&work);
+    let mut told = Vec::new();
+    for (number, scene) in scenes.iter().enumerate() {
+        view.calling(number, scene);
+        let heard = call(&mut agent, &gate, scene, number, &view, args.yes).await?;
+        view.told(number, &heard);
+        let ran = if scene.evidence.exists() { Ran::Yes } else { Ran::No };
+        told.push((heard, ran));
+    }
+    drop(agent);
+    proxy.await.context("the proxy ended badly")??;
+
+    let all_as_promised = view.ending(&scenes, &told);
+    record::print(&gate.store, "default", &task, &view).await?;
+    stop.cancel();
+    serving.await.context("the listener ended badly")?;
+    wiring.close().await;
+    gate.close().await;
+    Ok(if all_as_promised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Calls, and meanwhile tells what the reviewer is asked; with `--yes` answers in the reviewer's place.
+async fn call(
+    agent: &mut Agent,
+    gate: &EmbeddedGate,
+    scene: &Scene,
+    number: usize,
+    view: &View,
+    yes: bool,
+) -> Result<Told> {
+    let mut changes = gate.store.bell().listen();
+    let mut asked = None;
+    let mut answer = std::pin::pin!(agent.call(scene.tool, &scene.arguments));
+    loop {
+        if asked.is_none()
+            && let Some(thread) = gate.server.open_threads().await?.into_iter().next()
+        {
+            let url = format!("{}threads/{}", gate.server.inbox_url(), thread.id.as_str());
+            view.held(number, thread.id.as_str(), &url);
+            asked = Some(thread.id.clone());
+            if yes {
+                approve(&gate.server, thread.id).await?;
+            }
+        }
+        tokio::select! {
+            told = &mut answer => return told,
+            _ = changes.next() => {}
+            () = view.tick() => {}
+        }
+    }
+}
+
+async fn approve(gate: &GateServer, thread_id: ThreadId) -> Result<()> {
+    let note = Some("approved by --yes".to_owned());
+    let by = "demo --yes".to_owned();
+    gate.decide(DecideCommand { thread_id, revision_id: None, kind: VerdictKind::Approve, by, note }).await?;
+    Ok(())
+}
+
+fn written_config(folder: &Path) -> Result<holdpoint_config::Config> {
+    for (name, text) in CONFIG {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, text));
+        written.with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    configuration::load(folder)
+}
+
+/// A folder that is gone when the demonstration is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("holdpoint-demo-{}", random::hex::<6>()?));
+        fs::create_dir(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "could not remove the demonstration's folder");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One listener for everything: `/servers/NAME/mcp` goes to the proxies, the rest to Gate.
+
+use anyhow::{Context, Result};
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use std::{convert::Infallible, future::Future, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// How long open requests may take to end after the signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// A client that sends its headers slower than this is not a client.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What answers.
+#[derive(Debug)]
+pub(crate) struct Site<P> {
+    /// The proxies, by path.
+    pub(crate) proxies: P,
+    /// Gate's pages and API; `None` where Gate is elsewhere.
+    pub(crate) gate: Option<axum::Router>,
+}
+
+/// What answers under `/servers/`.
+pub(crate) trait Proxies: Send + Sync + 'static {
+    /// Answers `request` for the server `name`; gives it back if there is no such server.
+    fn serve(
+        &self,
+        name: &str,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Request<Incoming>>> + Send;
+}
+
+/// Binds, with an error that says what to do.
+pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another program listens there; use --listen with another port, or port 0"
+            }
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges; use --listen with a higher port"
+            }
+            ErrorKind::AddrNotAvailable => "this machine does not have that address; use 127.0.0.1",
+            _ => "use --listen with another address",
+        };
+        anyhow::Error::new(error).context(format!("cannot listen on {address}\n  hint: {hint}"))
+    })?;
+    let bound = listener.local_addr().context("cannot tell the address that was bound")?;
+    Ok((listener, bound))
+}
+
+/// Serves until `stop`, then lets open requests end.
+pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop: CancellationToken) {
+    let site = Arc::new(site);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).pipeline_flush(true);
+    let graceful = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: the connections that are open go on.
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        // Small answers must not wait for the next one; a socket that refuses this still works.
+        let _best_effort = stream.set_nodelay(true);
+        let site = Arc::clone(&site);
+        let service = service_fn(move |request| {
+            let site = Arc::clone(&site);
+            async move { Ok::<_, Infallible>(answer(&site, request).await) }
+        });
+        let connection =
+            graceful.watch(server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Response<Body> {
+    let request = match server_name(request.uri().path()).map(str::to_owned) {
+        Some(name) => match site.proxies.serve(&name, request).await {
+            Ok(response) => return response,
+            Err(request) => request,
+        },
+        None => request,
+    };
+    match &site.gate {
+        Some(gate) => match gate.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None => plain(StatusCode::NOT_FOUND, "nothing here; the servers are at /servers/NAME/mcp\n"),
+    }
+}
+
+/// `NAME` of `/servers/NAME/mcp`.
+fn server_name(path: &str) -> Option<&str> {
+    path.strip_prefix("/servers/")?
+        .strip_suffix("/mcp")
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}

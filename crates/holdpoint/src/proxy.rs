@@ -1,0 +1,72 @@
+//! `holdpoint proxy`: one tool server behind the gate, over stdio.
+
+use crate::{
+    cli::ProxyArgs,
+    configuration,
+    data::DataFolder,
+    print,
+    wiring::{GateAddress, Wiring, child_command, process_task},
+};
+use anyhow::{Result, bail};
+use holdpoint_core::{Principal, ServerName};
+use holdpoint_mcp::stdio::{self, ChildCommand, ExitReason, StdioOptions};
+use std::process::ExitCode;
+
+/// Whoever may start this process: the operating system has authenticated them.
+pub(crate) const LOCAL: &str = "local";
+
+pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
+    let (command, wiring) = prepare(args).await?;
+    let options =
+        StdioOptions::new(wiring.guard(&args.server), Principal::new(LOCAL), process_task(&args.server)?);
+    let (client_in, client_out) = stdio::process_io();
+    let reason = tokio::select! {
+        reason = stdio::run(options, &command, client_in, client_out) => reason,
+        () = crate::stop::requested() => Ok(ExitReason::ClientClosed),
+    };
+    wiring.close().await;
+    match reason {
+        Ok(ExitReason::ClientClosed) => Ok(ExitCode::SUCCESS),
+        Ok(ExitReason::ServerEnded { status }) => {
+            let how = status.map_or_else(|| "closed its output".to_owned(), |status| status.to_string());
+            print::note(&format!("the tool server `{}` ended: {how}", args.server));
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => {
+            let hint = "is the program installed, and on the PATH of the client that starts this proxy?";
+            Err(anyhow::Error::new(error)
+                .context(format!("the tool server `{}` did not start\n  hint: {hint}", args.server)))
+        }
+    }
+}
+
+async fn prepare(args: &ProxyArgs) -> Result<(ChildCommand, Wiring)> {
+    let data = DataFolder::open(&args.data.data)?;
+    if let Some((program, arguments)) = args.command.split_first() {
+        if args.config.is_some() {
+            bail!(
+                "--config and a COMMAND were given\n  hint: put the command under `servers:` in the configuration"
+            );
+        }
+        let address = GateAddress::find(None)?;
+        let wiring = Wiring::everything_gated(&args.server, &data, address).await?;
+        return Ok((ChildCommand::new(program, arguments), wiring));
+    }
+    let Some(path) = &args.config else {
+        bail!(
+            "neither --config nor a COMMAND was given\n  hint: holdpoint proxy --server NAME -- COMMAND ARGS…"
+        );
+    };
+    let config = configuration::load(path)?;
+    let Some(settings) = config.servers.get(&ServerName::new(args.server.as_str())) else {
+        let known: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
+        bail!(
+            "there is no server `{}` in the configuration\n  hint: its servers are {}",
+            args.server,
+            known.join(", ")
+        );
+    };
+    let command = child_command(&args.server, settings)?;
+    let wiring = Wiring::configured(&config, &data, GateAddress::find(config.gate.as_ref())?).await?;
+    Ok((command, wiring))
+}

@@ -1,0 +1,285 @@
+//! `holdpoint up` and `holdpoint serve`: everything in one process, or Gate alone.
+
+use crate::{
+    cli::UpArgs,
+    configuration,
+    data::DataFolder,
+    embedded::EmbeddedGate,
+    listen::{self, Proxies, Site},
+    print,
+    proxy::LOCAL,
+    wiring::{GateAddress, Wiring, process_task},
+};
+use anyhow::{Context, Result, bail};
+use axum::body::Body;
+use holdpoint_api::declare::GateDeclaration;
+use holdpoint_config::{Config, ServerSettings};
+use holdpoint_core::Principal;
+use holdpoint_mcp::http::{HttpOptions, HttpProxy};
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use serde_json::{Map, Value, json};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode};
+use tokio_util::sync::CancellationToken;
+
+/// The agent that the proxies of this process are, at the Gate of this process.
+const AGENT: &str = "default";
+
+/// The proxies of the servers that are reached over HTTP, by name.
+#[derive(Debug, Default)]
+pub(crate) struct HttpProxies(HashMap<String, HttpProxy>);
+
+impl Proxies for HttpProxies {
+    async fn serve(
+        &self,
+        name: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Request<Incoming>> {
+        match self.0.get(name) {
+            Some(proxy) => Ok(proxy.serve(request).await.map(Body::new)),
+            None => Err(request),
+        }
+    }
+}
+
+/// `holdpoint serve`: Gate alone.
+pub(crate) async fn serve(args: &UpArgs) -> Result<ExitCode> {
+    let declaration = match &args.config {
+        Some(path) => Some(configuration::declaration(path)?),
+        None => None,
+    };
+    let data = DataFolder::open(&args.data.data)?;
+    let running = Running::start(args, &data, declaration.as_ref()).await?;
+    running.ready(args.json.json, None)?;
+    running.until_stopped(HttpProxies::default(), None).await
+}
+
+/// `holdpoint up`: Gate, inbox and proxies; without Gate where the configuration names another one.
+pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
+    let Some(path) = &args.config else {
+        bail!("which configuration?\n  hint: holdpoint up --config PATH; `holdpoint serve` needs none");
+    };
+    let config = configuration::load(path)?;
+    refuse_open_doors(args, &config)?;
+    let data = DataFolder::open(&args.data.data)?;
+    if let Some(settings) = &config.gate {
+        let address = GateAddress::find(Some(settings))?;
+        return up_with_other_gate(args, &data, &config, address).await;
+    }
+    let running = Running::start(args, &data, config.declaration.as_ref()).await?;
+    let agent = config.declaration.as_ref().and_then(|declaration| declaration.agents.first());
+    let agent = agent.map_or(AGENT, |agent| agent.name.as_str());
+    let address =
+        GateAddress { url: running.local_url(), key: running.gate.server.ephemeral_key(agent).await? };
+    let wiring = Wiring::configured(&config, &data, address).await?;
+    let proxies = http_proxies(&config, &wiring, &hosts(args)?)?;
+    running.ready(args.json.json, Some(&servers(&config, &running.public_url)))?;
+    running.until_stopped(proxies, Some(wiring)).await
+}
+
+/// The proxies take calls from whoever reaches them, so they are reached from this machine only.
+fn refuse_open_doors(args: &UpArgs, config: &Config) -> Result<()> {
+    let over_http = config.servers.values().any(|server| matches!(server, ServerSettings::Http { .. }));
+    if over_http && !args.listen.ip().is_loopback() {
+        bail!(
+            "`{}` is not an address of this machine alone, and callers of the proxies are not asked for a key\n  hint: \
+             listen on 127.0.0.1, or run `holdpoint serve` there and the proxies elsewhere",
+            args.listen,
+        );
+    }
+    Ok(())
+}
+
+async fn up_with_other_gate(
+    args: &UpArgs,
+    data: &DataFolder,
+    config: &Config,
+    address: GateAddress,
+) -> Result<ExitCode> {
+    let (listener, bound) = listen::bind(args.listen).await?;
+    let public_url = public_url(args, bound);
+    let gate_url = address.url.clone();
+    let wiring = Wiring::configured(config, data, address).await?;
+    let proxies = http_proxies(config, &wiring, &hosts(args)?)?;
+    let servers = servers(config, &public_url);
+    if args.json.json {
+        print::json(&json!({
+            "event": "ready", "gate_url": gate_url, "inbox_url": null, "sign_in_url": null, "servers": servers,
+        }))?;
+    } else {
+        print::text(&format!("Gate       {gate_url} (named by the configuration)"))?;
+        print_servers(&servers)?;
+    }
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(listen::serve(listener, Site { proxies, gate: None }, stop.clone()));
+    crate::stop::requested().await;
+    stop.cancel();
+    serving.await.context("the listener ended badly")?;
+    wiring.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A Gate of ours that has its address.
+struct Running {
+    gate: EmbeddedGate,
+    listener: tokio::net::TcpListener,
+    bound: SocketAddr,
+    public_url: String,
+    stop: CancellationToken,
+    sign_in_url: String,
+}
+
+impl Running {
+    async fn start(args: &UpArgs, data: &DataFolder, declaration: Option<&GateDeclaration>) -> Result<Self> {
+        let lock = data.own_gate_alone()?;
+        let (listener, bound) = listen::bind(args.listen).await?;
+        let public_url = public_url(args, bound);
+        let stop = CancellationToken::new();
+        let gate = EmbeddedGate::open(data, lock, &public_url, stop.clone()).await?;
+        apply(&gate, declaration).await?;
+        let sign_in_url = gate.server.sign_in_link(None).await?.url;
+        gate.announce(data, &format!("http://{}", local(bound)))?;
+        Ok(Self { gate, listener, bound, public_url, stop, sign_in_url })
+    }
+
+    /// Where this process reaches itself.
+    fn local_url(&self) -> String {
+        format!("http://{}", local(self.bound))
+    }
+
+    /// The one line that scripts wait for, or the same for a person.
+    fn ready(&self, as_json: bool, servers: Option<&Map<String, Value>>) -> Result<()> {
+        let inbox_url = self.gate.server.inbox_url();
+        if as_json {
+            let mut ready = json!({
+                "event": "ready",
+                "gate_url": self.public_url,
+                "inbox_url": inbox_url,
+                "sign_in_url": self.sign_in_url,
+            });
+            if let (Some(servers), Some(ready)) = (servers, ready.as_object_mut()) {
+                ready.insert("servers".into(), Value::Object(servers.clone()));
+            }
+            return print::json(&ready);
+        }
+        print::text(&format!("Gate       {}", self.public_url))?;
+        print::text(&format!("Inbox      {inbox_url}"))?;
+        print::text(&format!("Sign in    {}", self.sign_in_url))?;
+        print::note("           (works once, for 15 minutes; `holdpoint sign-in` makes another)");
+        servers.map_or(Ok(()), print_servers)
+    }
+
+    async fn until_stopped(self, proxies: HttpProxies, wiring: Option<Wiring>) -> Result<ExitCode> {
+        let site = Site { proxies, gate: Some(self.gate.router()) };
+        let serving = tokio::spawn(listen::serve(self.listener, site, self.stop.clone()));
+        let server = std::sync::Arc::clone(&self.gate.server);
+        let sweeping = tokio::spawn(async move { server.run_sweeps().await });
+        crate::stop::requested().await;
+        self.stop.cancel();
+        serving.await.context("the listener ended badly")?;
+        sweeping.await.context("the sweeper ended badly")?;
+        if let Some(wiring) = wiring {
+            wiring.close().await;
+        }
+        self.gate.close().await;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes Gate what it is declared to be. Keys of agents that this makes cannot be shown in a log: `agents create` or
+/// `gate apply` make agents whose keys somebody needs.
+async fn apply(gate: &EmbeddedGate, declaration: Option<&GateDeclaration>) -> Result<()> {
+    let default;
+    let declaration = if let Some(declaration) = declaration {
+        declaration
+    } else {
+        if !gate.server.agents().await?.is_empty() {
+            return Ok(());
+        }
+        default = serde_json::from_value(json!({ "agents": [{ "name": AGENT }] }))
+            .context("the default declaration")?;
+        &default
+    };
+    let applied = gate.server.apply(declaration, "configuration").await?;
+    for change in &applied.changes {
+        tracing::info!("{change}");
+    }
+    Ok(())
+}
+
+fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result<HttpProxies> {
+    let mut proxies = HashMap::new();
+    for (name, settings) in &config.servers {
+        let ServerSettings::Http { url, headers } = settings else {
+            continue;
+        };
+        let name_text = name.as_str();
+        let upstream =
+            url.as_str().parse().with_context(|| format!("the URL of server `{name}` is not usable"))?;
+        let task = process_task(name_text)?;
+        let mut options = HttpOptions::new(wiring.guard(name_text), upstream, Principal::new(LOCAL), task);
+        for (header, value) in headers {
+            let value = HeaderValue::from_str(value.expose());
+            // The value is a secret: it is not repeated.
+            let mut value =
+                value.ok().with_context(|| format!("header `{header}` of server `{name}` is not usable"))?;
+            value.set_sensitive(true);
+            options.headers.insert(header.parse::<HeaderName>()?, value);
+        }
+        options.hosts.clone_from(hosts);
+        proxies.insert(name.as_str().to_owned(), HttpProxy::new(options)?);
+    }
+    Ok(HttpProxies(proxies))
+}
+
+/// What clients need to know of each server.
+fn servers(config: &Config, public_url: &str) -> Map<String, Value> {
+    let describe = |name: &str, settings: &ServerSettings| match settings {
+        ServerSettings::Http { .. } => json!({ "mcp_url": format!("{public_url}/servers/{name}/mcp") }),
+        ServerSettings::Stdio { .. } => {
+            json!({ "mcp_url": null, "command": ["holdpoint", "proxy", "--server", name] })
+        }
+    };
+    config
+        .servers
+        .iter()
+        .map(|(name, settings)| (name.to_string(), describe(name.as_str(), settings)))
+        .collect()
+}
+
+fn print_servers(servers: &Map<String, Value>) -> Result<()> {
+    for (name, server) in servers {
+        let how = server.get("mcp_url").and_then(Value::as_str).map_or_else(
+            || format!("over stdio: holdpoint proxy --config PATH --server {name}"),
+            str::to_owned,
+        );
+        print::text(&format!("{name:<10} {how}"))?;
+    }
+    Ok(())
+}
+
+fn public_url(args: &UpArgs, bound: SocketAddr) -> String {
+    let given = args.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    given.unwrap_or_else(|| format!("http://{}", local(bound)))
+}
+
+/// The names beside the loopback ones by which clients may call the proxies.
+fn hosts(args: &UpArgs) -> Result<Vec<String>> {
+    let Some(url) = &args.public_url else {
+        return Ok(Vec::new());
+    };
+    let url: http::Uri = url.parse().with_context(|| format!("--public-url `{url}` is not a URL"))?;
+    Ok(url.authority().map(|authority| authority.as_str().to_owned()).into_iter().collect())
+}
+
+/// An address that this machine can connect to: "all addresses" is not one.
+fn local(bound: SocketAddr) -> SocketAddr {
+    let mut address = bound;
+    if bound.ip().is_unspecified() {
+        address.set_ip(match bound {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
