@@ -64,13 +64,9 @@ impl Journal for SqliteJournal {
         if let Some(found) = self.shared.find(identity) {
             return Ok(found);
         }
-        let identity = identity.clone();
-        self.writer
-            .one(move |transaction| {
-                Box::pin(async move { rows::find(&mut transaction.connection, &identity).await })
-            })
-            .await
-            .map_err(refused)
+        // Somebody committed. The next call finds the index up to date.
+        self.writer.nudge();
+        rows::find(&self.readers, identity).await.map_err(refused)
     }
 
     async fn open(&self, new: NewHold) -> Result<Opened, JournalError> {

@@ -20,7 +20,7 @@ pub(crate) struct WalState([u8; COPY_BYTES]);
 impl WalState {
     /// Whether `self` is `before` with exactly one commit on top: the one just made, if the write lock was held in
     /// between.
-    pub(crate) fn is_next_after(&self, before: &Self) -> bool {
+    fn is_next_after(&self, before: &Self) -> bool {
         self.change() == before.change().wrapping_add(1)
     }
 
@@ -31,6 +31,33 @@ impl WalState {
         }
         u32::from_ne_bytes(bytes)
     }
+}
+
+/// What a transaction that held the write lock did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It committed changes.
+    OneCommit,
+    /// It committed, and there was nothing to commit.
+    Nothing,
+    /// One or the other.
+    CannotTell,
+}
+
+/// Names the state a commit of ours left. Nobody else can have committed between `before`, seen under the write lock,
+/// and our commit. Somebody can have committed between it and `after`: then `after` is theirs, and not known to us.
+pub(crate) fn state_after_commit(
+    before: Option<WalState>,
+    written: Written,
+    after: Option<WalState>,
+) -> Option<WalState> {
+    let (before, after) = (before?, after?);
+    let ours = match written {
+        Written::OneCommit => after.is_next_after(&before),
+        Written::Nothing => after == before,
+        Written::CannotTell => false,
+    };
+    ours.then_some(after)
 }
 
 /// The `-shm` file of one database.
@@ -70,3 +97,6 @@ fn read_start(file: &File, bytes: &mut [u8]) -> std::io::Result<()> {
 fn read_start(_: &File, _: &mut [u8]) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::batch::{Batch, Call, Job, Queued, Size};
 use crate::error::{WriteError, database};
-use crate::wal::{WalState, WalWatch};
+use crate::wal::{self, WalState, WalWatch, Written};
 
 /// Jobs that may wait; past it the answer is [`StoreError::Overloaded`].
 pub(crate) const QUEUE_MAX: usize = 4096;
@@ -95,7 +95,7 @@ impl<M: Mirror> Writer<M> {
     {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let transaction = Transaction { connection, mirror };
-        tokio::spawn(Task { jobs, transaction, watch, known: None, changes: 0 }.run());
+        tokio::spawn(Task { jobs, transaction, watch, known: None, changes: None }.run());
         Self { queue }
     }
 
@@ -131,6 +131,12 @@ impl<M: Mirror> Writer<M> {
         if self.queue.send(Queued::Close(reply)).await.is_ok() {
             let _ = closed.await;
         }
+    }
+
+    /// Has the writer look for other processes' commits, when it comes to it.
+    pub(crate) fn nudge(&self) {
+        // When the queue is full the writer looks anyway, and when it is gone there is nobody to look.
+        let _ = self.queue.try_send(Queued::Look);
     }
 
     /// A handle that does not keep the writer alive.
@@ -188,7 +194,7 @@ struct Task<M: Mirror, W> {
     /// The state this process's last commit left, when that can be told.
     known: Option<WalState>,
     /// What SQLite counted on this connection up to the last commit.
-    changes: i64,
+    changes: Option<i64>,
 }
 
 /// Where a batch failed.
@@ -209,8 +215,10 @@ impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
                     Err(_) => break,
                 }
             }
-            if batch.len() > 0 || batch.look {
+            if batch.len() > 0 {
                 self.commit(&mut batch).await;
+            } else if batch.look {
+                self.look().await;
             }
             if let Some(closed) = batch.close {
                 self.jobs.close();
@@ -233,10 +241,41 @@ impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
                 // Some failures end the transaction by themselves; then there is nothing to roll back.
                 let _ = sqlx::query("ROLLBACK").execute(&mut self.transaction.connection).await;
                 self.known = None;
+                self.changes = None;
                 self.transaction.mirror.discard();
                 batch.failed(doing, error);
             }
         }
+    }
+
+    /// Brings the mirror up to date without the write lock, so that looking never waits for another process.
+    async fn look(&mut self) {
+        let before = self.watch.as_ref().as_ref().state();
+        if before.is_some() && before == self.known {
+            return;
+        }
+        match self.read_what_changed().await {
+            Ok(()) => {
+                // What was read is one state of the database, and it has a name if no commit fell in between.
+                let after = self.watch.as_ref().as_ref().state();
+                self.known = if before == after { after } else { None };
+                self.transaction.mirror.publish(self.known);
+            }
+            Err(Failed { doing, error }) => {
+                tracing::error!(error = %error, doing, "the database could not be read");
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.transaction.connection).await;
+                self.known = None;
+                self.transaction.mirror.discard();
+            }
+        }
+    }
+
+    async fn read_what_changed(&mut self) -> Result<(), Failed> {
+        self.execute("BEGIN").await?;
+        let Transaction { connection, mirror } = &mut self.transaction;
+        mirror.refresh(connection).await.map_err(fatal("load what changed"))?;
+        mirror.settle(connection).await.map_err(fatal("load what changed"))?;
+        self.execute("COMMIT").await
     }
 
     async fn attempt(&mut self, batch: &mut Batch<M>) -> Result<Option<WalState>, Failed> {
@@ -275,20 +314,18 @@ impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
             .fetch_one(connection)
             .await
             .map_err(failed("commit"))?;
-        let wrote = changes != std::mem::replace(&mut self.changes, changes);
-        Ok(self.state_after(before, wrote, rolled_back))
-    }
-
-    /// Names the state our commit left. Nobody else can have committed between `before` and it, but somebody can have
-    /// since: then the state is not ours, and what they changed is not in the mirror.
-    fn state_after(&self, before: Option<WalState>, wrote: bool, rolled_back: bool) -> Option<WalState> {
-        let (before, after) = (before?, self.watch.as_ref().as_ref().state()?);
-        // After a savepoint was rolled back there is no telling whether the commit wrote a frame.
-        if rolled_back {
-            return None;
-        }
-        let ours = if wrote { after.is_next_after(&before) } else { after == before };
-        ours.then_some(after)
+        let written = match self.changes.replace(changes) {
+            Some(earlier) if !rolled_back => {
+                if changes == earlier {
+                    Written::Nothing
+                } else {
+                    Written::OneCommit
+                }
+            }
+            // After a rollback there is no telling whether the commit wrote a frame.
+            Some(_) | None => Written::CannotTell,
+        };
+        Ok(wal::state_after_commit(before, written, self.watch.as_ref().as_ref().state()))
     }
 
     async fn run_job(&mut self, job: &mut dyn Job<M>) -> Result<Result<(), StoreError>, Failed> {

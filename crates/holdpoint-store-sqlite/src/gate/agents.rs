@@ -66,13 +66,10 @@ impl Agents for SqliteStore {
         if let Some(snapshot) = self.shared.current() {
             return Ok(snapshot.agent(&key_hash));
         }
-        // Somebody committed; the writer has looked by the time a job of its runs.
-        self.writer
-            .one(move |transaction| {
-                let agent = transaction.mirror.snapshot().agent(&key_hash);
-                Box::pin(async move { Ok(agent) })
-            })
-            .await
+        // Somebody committed. The next call finds the directory up to date.
+        self.writer.nudge();
+        let row = rows::agent_by_hash(&self.readers, &key_hash).await.map_err(unwrap_read)?;
+        Ok(row.map(|row| Arc::new(row.agent)))
     }
 
     async fn regenerate_key(
@@ -174,12 +171,9 @@ impl Agents for SqliteStore {
         if let Some(snapshot) = self.shared.current() {
             return Ok(snapshot.declaration());
         }
-        self.writer
-            .one(|transaction| {
-                let declaration = transaction.mirror.snapshot().declaration();
-                Box::pin(async move { Ok(declaration) })
-            })
-            .await
+        self.writer.nudge();
+        let row = rows::latest_declaration(&self.readers).await.map_err(unwrap_read)?;
+        Ok(row.map(AppliedDeclaration::try_from).transpose()?.map(Arc::new))
     }
 }
 

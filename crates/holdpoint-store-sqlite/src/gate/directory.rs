@@ -77,11 +77,6 @@ impl Directory {
         Self { shared, snapshot: Arc::default(), stale: true, rings: Vec::new() }
     }
 
-    /// As of now within the transaction, apart from what this batch changes itself.
-    pub(super) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
     pub(super) fn ring(&mut self, change: Change) {
         self.rings.push(change);
     }

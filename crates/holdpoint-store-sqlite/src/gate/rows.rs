@@ -96,6 +96,22 @@ pub(super) async fn agents(on: impl Executor<'_, Database = Sqlite>) -> Result<V
     Ok(rows.into_iter().map(AgentRow::try_from).collect::<Result<_, _>>()?)
 }
 
+pub(super) async fn agent_by_hash(
+    on: impl Executor<'_, Database = Sqlite>,
+    key_hash: &SecretHash,
+) -> Result<Option<AgentRow>, WriteError> {
+    let hash = key_hash.as_bytes().as_slice();
+    let row = sqlx::query_as!(
+        RawAgent,
+        "SELECT id, name, key_hash, key_hint, state, signed_tokens, token_ttl, created_at FROM agents
+        WHERE key_hash = $1",
+        hash
+    )
+    .fetch_optional(on)
+    .await?;
+    Ok(row.map(AgentRow::try_from).transpose()?)
+}
+
 pub(super) struct DeclarationRow {
     pub(super) revision: i64,
     pub(super) declaration: String,

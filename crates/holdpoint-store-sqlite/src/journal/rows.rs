@@ -149,27 +149,31 @@ pub(super) async fn live_of(
     Ok(row.map(HeldCall::try_from).transpose()?)
 }
 
-/// What the database itself says of an identity.
-pub(super) async fn find(
-    connection: &mut SqliteConnection,
-    identity: &Identity,
-) -> Result<Found, WriteError> {
-    let live = live_of(&mut *connection, identity).await?;
+/// What the database itself says of an identity, in one reading.
+pub(super) async fn find(readers: &SqlitePool, identity: &Identity) -> Result<Found, StoreError> {
     let (principal, server, tool) =
         (identity.principal.as_str(), identity.server.as_str(), identity.tool.as_str());
     let digest = identity.digest.as_bytes().as_slice();
-    let row = sqlx::query!(
-        r#"SELECT count(*) AS "holds!: i64" FROM holds
-        WHERE digest = $4 AND principal = $1 AND server = $2 AND tool = $3"#,
+    let rows = query_holds!(
+        "WHERE digest = $4 AND principal = $1 AND server = $2 AND tool = $3",
         principal,
         server,
         tool,
         digest
     )
-    .fetch_one(connection)
-    .await?;
-    let all = u64::try_from(row.holds).unwrap_or_default();
-    Ok(Found { ended: all.saturating_sub(u64::from(live.is_some())), live })
+    .fetch_all(readers)
+    .await
+    .map_err(reading)?;
+    let mut found = Found { live: None, ended: 0 };
+    for row in rows {
+        let hold = HeldCall::try_from(row)?;
+        if is_live(hold.state, hold.delivered) {
+            found.live = Some(hold);
+        } else {
+            found.ended += 1;
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn get(readers: &SqlitePool, id: HoldId) -> Result<Option<HeldCall>, StoreError> {

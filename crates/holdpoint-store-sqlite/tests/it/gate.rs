@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdpoint_api::SecretHash;
+use holdpoint_api::{SecretHash, TaskId};
 use holdpoint_store::{
     AgentSettings, AgentState, Agents, AutomaticDecision, AutomaticOutcome, Change, CreateAgent, Decisions,
-    LogEntry, LogSeq, NewAgent, Store, StoreError,
+    Idempotency, LogEntry, LogSeq, NewAgent, NewThread, OpenOutcome, OpenState, Revision, RevisionId, Store,
+    StoreError, ThreadId, Threads,
 };
 use holdpoint_store_sqlite::SqliteStore;
 use jiff::Timestamp;
@@ -50,7 +51,7 @@ fn new_agent(name: &str) -> NewAgent {
 fn automatic(agent: holdpoint_store::AgentId) -> AutomaticDecision {
     AutomaticDecision {
         agent_id: agent,
-        task_id: holdpoint_api::TaskId::parse("task").unwrap(),
+        task_id: TaskId::parse("task").unwrap(),
         outcome: AutomaticOutcome::Reject,
         tool_name: "tool".to_owned(),
         subject: "subject".to_owned(),
@@ -166,6 +167,56 @@ async fn a_refused_job_takes_nobody_along() {
     let log = fresh.store.log_after(LogSeq(0), 1000).await.unwrap();
     assert_eq!(log.iter().filter(|row| matches!(row.entry, LogEntry::AgentCreated { .. })).count(), 51);
     assert_eq!(log.iter().filter(|row| matches!(row.entry, LogEntry::DecidedByRules { .. })).count(), 50);
+}
+
+/// What a job wrote before it was refused is gone, and what the others of its batch wrote is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_refused_half_way_leaves_nothing() {
+    let fresh = Fresh::new().await;
+    let CreateAgent::Created(agent) = fresh.store.create_agent(new_agent("one")).await.unwrap() else {
+        panic!("taken")
+    };
+    let thread = move |at: usize, digest: &str| NewThread {
+        id: ThreadId::new(format!("THR-{at}")),
+        agent_id: agent.id,
+        task_id: TaskId::parse("task").unwrap(),
+        state: OpenState::NeedsReview,
+        expires_at: None,
+        revision: Revision {
+            id: RevisionId::new("r1"),
+            number: 1,
+            workflow_name: "w".to_owned(),
+            task_label: "l".to_owned(),
+            tool_name: "t".to_owned(),
+            subject: "s".to_owned(),
+            preview: None,
+            risk_level: None,
+            summary: Vec::new(),
+            payload: "null".to_owned(),
+            payload_digest: digest.to_owned(),
+            rule_trace: "[]".to_owned(),
+            made_at: now(),
+        },
+        images: Vec::new(),
+        idempotency: Some(Idempotency { key: at.to_string(), body_digest: [1; 32], answer: String::new() }),
+        now: now(),
+    };
+    let mut jobs = tokio::task::JoinSet::new();
+    for at in 0..64 {
+        let (store, new) =
+            (fresh.store.clone(), thread(at, if at % 2 == 0 { "no digest" } else { "sha256:00" }));
+        jobs.spawn(async move { (at, store.open_thread(new).await) });
+    }
+    for (at, opened) in jobs.join_all().await {
+        if at % 2 == 0 {
+            assert!(opened.is_err(), "{at}: {opened:?}");
+            // Neither the id nor the key was used up.
+            assert_eq!(fresh.store.open_thread(thread(at, "sha256:00")).await.unwrap(), OpenOutcome::Opened);
+        } else {
+            assert_eq!(opened.unwrap(), OpenOutcome::Opened, "{at}");
+        }
+    }
+    assert_eq!(fresh.store.folder_counts().await.unwrap().open, 64);
 }
 
 /// Impossible rows are refused by the schema, whoever writes them.

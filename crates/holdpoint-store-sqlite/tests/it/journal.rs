@@ -1,6 +1,7 @@
 //! The journal: the state machine against a model, races over two handles, and a find that reads nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdpoint_core::{
     CallDigest, DefinitionDigest, Ending, Found, HeldCall, Hold, HoldId, HoldState, Identity, Journal, Moved,
@@ -221,6 +222,37 @@ async fn what_another_process_committed_is_found_at_once() {
         let found = writes.find(&identity(round)).await.unwrap();
         assert!(found.live.is_none() && found.ended == 1);
     }
+}
+
+/// While a handle commits all the time, another's commit falls right behind one of its own again and again. It must not
+/// be taken for its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_right_behind_our_own_is_seen() {
+    const ROUNDS: i64 = 40;
+    let folder = TempDir::new().unwrap();
+    let (busy, other) = (Arc::new(open(&folder).await), open(&folder).await);
+    let done = Arc::new(AtomicBool::new(false));
+    let noise = tokio::spawn({
+        let (busy, done) = (Arc::clone(&busy), Arc::clone(&done));
+        async move {
+            for round in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+                let hold = mine(&busy, 2, round).await;
+                let _ = busy.advance(hold.id, Step::End(Ending::Void), at(round)).await.unwrap();
+            }
+        }
+    });
+    for round in 0..ROUNDS {
+        let hold = mine(&other, 1, round).await;
+        let found = busy.find(&identity(1)).await.unwrap().live;
+        assert_eq!(found.map(|found| found.id), Some(hold.id), "round {round}");
+        let _ = other.advance(hold.id, Step::End(Ending::Void), at(round)).await.unwrap();
+        assert!(busy.find(&identity(1)).await.unwrap().live.is_none(), "round {round}");
+    }
+    done.store(true, Ordering::Relaxed);
+    noise.await.unwrap();
 }
 
 /// A checkpoint that starts the log over rewrites the header without a commit of ours.
