@@ -1,12 +1,13 @@
 //! The public MCP clients.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::lines::Lines;
+use crate::lines::{Lines, PATIENCE};
+use crate::pipe::thread_in;
 use crate::{here, node, python};
 
 /// A client that is not ours.
@@ -76,6 +77,16 @@ impl Client {
         self.send(&json!({ "do": "call", "id": id, "tool": tool, "arguments": arguments }))
     }
 
+    /// Starts a call that wants to hear of progress, and waits until it is held. Returns its review.
+    pub fn hold(&mut self, id: &str, tool: &str, arguments: &Value) -> Result<String> {
+        self.send(
+            &json!({ "do": "call", "id": id, "tool": tool, "arguments": arguments, "progress": true }),
+        )?;
+        let held = self.wait_for(&format!("progress of call `{id}`"), |event| event["id"] == id)?;
+        anyhow::ensure!(held["event"] == "progress", "call `{id}` was not held: {held}");
+        thread_in(&held["message"])
+    }
+
     /// Sends a command of `tests/node/drive.mjs` as it is.
     pub fn send(&mut self, command: &Value) -> Result<()> {
         self.lines.send(command)
@@ -111,7 +122,7 @@ impl Client {
         if let Some(index) = self.unmatched.iter().position(&wanted) {
             return Ok(self.unmatched.remove(index));
         }
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match self.lines.next(deadline) {
                 Ok(event) if wanted(&event) => return Ok(event),

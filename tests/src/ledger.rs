@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lines::Lines;
-use crate::{here, python};
+use crate::lines::{Lines, PATIENCE};
+use crate::{here, jsonl, python};
 
 /// The record of a server with the tools `append`, `refund`, `fail` and `slow`. It speaks both eras.
 #[derive(Debug)]
@@ -37,18 +37,14 @@ impl Ledger {
         let mut command = Command::new(python());
         command.arg(here().join("python/ledger.py")).arg(self.path()).arg("http");
         let mut lines = Lines::start(&mut command)?;
-        let ready = lines.next(Instant::now() + Duration::from_mins(1))?;
+        let ready = lines.next(Instant::now() + PATIENCE)?;
         let url = ready["url"].as_str().context("a ready line without `url`")?.to_owned();
         Ok(LedgerServer { _lines: lines, url })
     }
 
     /// Every call that reached the server: `{"tool": …, "arguments": …}`.
     pub fn runs(&self) -> Result<Vec<Value>> {
-        if !self.path().exists() {
-            return Ok(Vec::new());
-        }
-        let text = std::fs::read_to_string(self.path()).context("cannot read the ledger")?;
-        text.lines().map(|line| serde_json::from_str(line).context("not JSON")).collect()
+        jsonl(&self.path())
     }
 
     fn path(&self) -> PathBuf {

@@ -6,14 +6,31 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
 mod browser;
 mod client;
+mod house;
 mod ledger;
 mod lines;
+mod pipe;
+mod ran;
+mod recorded;
+mod server;
+mod signal;
+mod web;
 
 pub use browser::{Click, Review};
 pub use client::{Client, Sdk};
+pub use house::House;
 pub use ledger::{Ledger, LedgerServer};
+pub use pipe::Pipe;
+pub use ran::Ran;
+pub use recorded::{Recorded, RecordedServer};
+pub use server::Server;
+pub use signal::{Kill, kill, only_child};
+pub use web::{Answer, Request};
 
 /// The folder of this package.
 #[must_use]
@@ -48,6 +65,22 @@ pub fn node() -> PathBuf {
 #[must_use]
 pub fn python() -> PathBuf {
     target().join("tools/python/bin/python")
+}
+
+/// Where screenshots are left, for people to look at.
+pub fn screenshots(name: &str) -> Result<PathBuf> {
+    let folder = target().join("screenshots").join(name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// The lines of a file of JSON values; none if it is not there.
+fn jsonl(path: &Path) -> Result<Vec<Value>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.lines().map(|line| serde_json::from_str(line).context("not JSON")).collect()
 }
 
 /// A reference tool server, as the command line that starts it over stdio.

@@ -1,22 +1,24 @@
-//! A child that prints JSON lines.
+//! A child that prints lines.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 /// More lines than any test makes a child print before it reads them.
 const UNREAD_MAX: usize = 10_000;
+/// Far longer than anything here takes: who waits this long waits for something that does not come.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Lines {
     child: Child,
     stdin: Option<ChildStdin>,
-    received: Receiver<String>,
+    received: Receiver<Vec<u8>>,
 }
 
 impl Lines {
@@ -31,7 +33,13 @@ impl Lines {
         let stdout = child.stdout.take().context("a child without standard output")?;
         let (sender, received) = sync_channel(UNREAD_MAX);
         std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let mut stdout = BufReader::new(stdout);
+            loop {
+                let mut line = Vec::new();
+                match stdout.read_until(b'\n', &mut line) {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return,
+                }
                 if sender.send(line).is_err() {
                     return;
                 }
@@ -45,8 +53,12 @@ impl Lines {
     }
 
     pub(crate) fn send(&mut self, line: &Value) -> Result<()> {
+        self.send_bytes(format!("{line}\n").as_bytes())
+    }
+
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         let stdin = self.stdin.as_mut().context("standard input is closed")?;
-        writeln!(stdin, "{line}").context("the child reads no more")
+        stdin.write_all(bytes).context("the child reads no more")
     }
 
     pub(crate) fn close_input(&mut self) {
@@ -55,11 +67,33 @@ impl Lines {
 
     /// The next line, or an error once `deadline` has passed or the child has closed its output.
     pub(crate) fn next(&mut self, deadline: Instant) -> Result<Value> {
+        let line = self.next_bytes(deadline)?;
+        serde_json::from_slice(&line)
+            .with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&line)))
+    }
+
+    /// The same, with its line end and unread.
+    pub(crate) fn next_bytes(&mut self, deadline: Instant) -> Result<Vec<u8>> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(line) = self.received.recv_timeout(left) else {
-            bail!("the child printed nothing more (it {})", self.state());
-        };
-        serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))
+        match self.received.recv_timeout(left) {
+            Ok(line) => Ok(line),
+            Err(_) => bail!("the child printed nothing more (it {})", self.state()),
+        }
+    }
+
+    /// Waits for the child's end.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        // Its output ends with it; what it still says is not for us.
+        while Instant::now() < deadline {
+            if self.next_bytes(deadline).is_err() {
+                break;
+            }
+        }
+        if Instant::now() >= deadline {
+            bail!("process {} does not end", self.pid());
+        }
+        self.child.wait().context("the child cannot be waited for")
     }
 
     fn state(&mut self) -> String {

@@ -1,0 +1,38 @@
+//! Signals, and who is whose child.
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A signal that a process may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kill {
+    /// Ends it in order.
+    Term,
+    /// Ends it at this very instruction.
+    Nine,
+}
+
+/// Sends a signal to one process.
+pub fn kill(pid: u32, how: Kill) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process id")?;
+    let signal = match how {
+        Kill::Term => Signal::TERM,
+        Kill::Nine => Signal::KILL,
+    };
+    kill_process(pid, signal).with_context(|| format!("process {pid} is gone"))
+}
+
+/// The only child of a process: what a stdio client started.
+pub fn only_child(pid: u32) -> Result<u32> {
+    let path = format!("/proc/{pid}/task");
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir(&path).with_context(|| format!("cannot list {path}"))? {
+        // A thread may end while we look.
+        let listed = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        children.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    match children.as_slice() {
+        [child] => Ok(*child),
+        _ => anyhow::bail!("process {pid} has the children {children:?}"),
+    }
+}
