@@ -263,3 +263,6 @@ impl Definitions for Recheck {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

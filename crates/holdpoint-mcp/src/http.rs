@@ -26,6 +26,9 @@ mod sse;
 mod upstream;
 
 pub use body::ProxyBody;
+pub(crate) use body::{collect_text, is_stream};
+pub(crate) use sse::Events;
+pub(crate) use upstream::Upstream;
 
 use crate::{
     Guard,
@@ -40,7 +43,6 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, reques
 use http_body::Body;
 use session::{Session, Sessions};
 use std::{sync::Arc, time::Duration};
-use upstream::Upstream;
 
 /// One server over HTTP.
 #[derive(Clone, Debug)]

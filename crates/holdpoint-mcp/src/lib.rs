@@ -22,6 +22,7 @@ mod catalog;
 mod guard;
 pub mod http;
 mod message;
+pub mod peer;
 mod pins;
 mod progress;
 mod random;

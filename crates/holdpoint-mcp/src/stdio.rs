@@ -22,6 +22,7 @@ mod session;
 mod traffic;
 
 pub use child::ChildCommand;
+pub(crate) use child::stop;
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
 use crate::Guard;
@@ -98,7 +99,7 @@ pub async fn run(
         source,
     })?;
     let reason = relay(options, (client_in, client_out), (server_out, server_in)).await;
-    let status = child::stop(&mut child, grace).await;
+    let status = stop(&mut child, grace).await;
     Ok(match reason {
         ExitReason::ClientClosed => ExitReason::ClientClosed,
         ExitReason::ServerEnded { .. } => ExitReason::ServerEnded { status },

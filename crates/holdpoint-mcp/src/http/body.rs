@@ -119,7 +119,7 @@ pub(super) fn pass(response: Response<Incoming>, catalog: Option<&Arc<Catalog>>)
     Response::from_parts(parts, ProxyBody(kind))
 }
 
-pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
 }
@@ -207,6 +207,12 @@ where
         }
     }
     Ok(if gathered.is_empty() { whole } else { gathered.freeze() })
+}
+
+/// The whole body as text.
+pub(crate) async fn collect_text(body: Incoming, headers: &HeaderMap, bytes_max: usize) -> Option<String> {
+    let bytes = collect(body, headers, bytes_max).await.ok()?;
+    String::from_utf8(bytes.into()).ok()
 }
 
 pub(super) async fn next_frame<B>(body: &mut B) -> Option<Result<Frame<Bytes>, B::Error>>

@@ -13,7 +13,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_core::{Completion, Delivery, StoredResult};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -93,6 +93,8 @@ impl Run {
         let (mut parts, body) = response.into_parts();
         checks::strip_hop(&mut parts.headers);
         if parts.status.is_success() && body::is_stream(&parts.headers) {
+            // An event of ours may have to follow.
+            parts.headers.remove(header::CONTENT_LENGTH);
             self.begin(Head { status: parts.status, headers: parts.headers });
             return self.stream(body, completion).await;
         }

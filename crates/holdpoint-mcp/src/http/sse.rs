@@ -6,7 +6,7 @@ use http_body::Body;
 
 /// A stream that cannot be read on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StreamError {
+pub(crate) enum StreamError {
     #[error("the stream broke off")]
     Broken,
     #[error("an event is larger than can be carried")]
@@ -15,7 +15,7 @@ pub(super) enum StreamError {
 
 /// The events of a body.
 #[derive(Debug)]
-pub(super) struct Events<B> {
+pub(crate) struct Events<B> {
     body: B,
     buffer: BytesMut,
     /// Up to here no event ends.
@@ -25,15 +25,15 @@ pub(super) struct Events<B> {
 
 /// One event or comment with the empty line that ends it.
 #[derive(Debug)]
-pub(super) struct Event(pub(super) Bytes);
+pub(crate) struct Event(pub(super) Bytes);
 
 impl<B: Body<Data = Bytes> + Unpin> Events<B> {
-    pub(super) fn new(body: B, bytes_max: usize) -> Self {
+    pub(crate) fn new(body: B, bytes_max: usize) -> Self {
         Self { body, buffer: BytesMut::new(), searched: 0, bytes_max }
     }
 
     /// The next event; what is left when the stream ends is no event, but is handed on with the last bytes.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, StreamError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, StreamError> {
         loop {
             if let Some(end) = self.end_of_event() {
                 self.searched = 0;
@@ -88,7 +88,7 @@ fn line_end_length(bytes: &[u8]) -> Option<usize> {
 
 impl Event {
     /// The message in it; `None`: there is none.
-    pub(super) fn data(&self) -> Option<String> {
+    pub(crate) fn data(&self) -> Option<String> {
         let text = std::str::from_utf8(&self.0).ok()?;
         let mut data: Option<String> = None;
         for line in text.split(['\n', '\r']) {

@@ -32,14 +32,14 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// One server, with the connections that are kept open to it.
 #[derive(Clone, Debug)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
 }
 
 impl Upstream {
-    pub(super) fn new(uri: Uri, headers: HeaderMap) -> Result<Self, HttpOptionsError> {
+    pub(crate) fn new(uri: Uri, headers: HeaderMap) -> Result<Self, HttpOptionsError> {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
             return Err(HttpOptionsError::Upstream(uri));
         }
@@ -63,7 +63,7 @@ impl Upstream {
     }
 
     /// Sends once. `headers` are the client's, stripped.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         mut headers: HeaderMap,
@@ -137,9 +137,8 @@ impl ToolSource for Listing {
             }
             return Err(ListError::Unreadable);
         }
-        let body = body::collect(body, &parts.headers, PAGE_BYTES_MAX).await;
-        let body =
-            body.ok().and_then(|body| String::from_utf8(body.into()).ok()).ok_or(ListError::Unreadable)?;
+        let body = body::collect_text(body, &parts.headers, PAGE_BYTES_MAX).await;
+        let body = body.ok_or(ListError::Unreadable)?;
         if parts.status.is_success() {
             return Ok(body);
         }

@@ -12,6 +12,7 @@ mod corpus;
 mod house;
 mod http_calls;
 mod http_passing;
+mod peer;
 mod pipe;
 mod stdio_calls;
 mod stdio_passing;
