@@ -163,3 +163,22 @@ fn read_wait(wait: Option<&str>) -> Result<Duration, Refusal> {
         text.parse().map_err(|_| Refusal::BadRequest("`wait` is a whole number of seconds".into()))?;
     Ok(Duration::from_secs(seconds.min(Limits::LONG_POLL_SECONDS)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::read_wait;
+
+    #[test]
+    fn waits_are_whole_seconds_and_end_after_a_minute() {
+        for (text, seconds) in
+            [(None, 0), (Some("0"), 0), (Some("7"), 7), (Some("60"), 60), (Some("9999"), 60)]
+        {
+            assert_eq!(read_wait(text), Ok(Duration::from_secs(seconds)), "{text:?}");
+        }
+        for wrong in ["", "-1", "1.5", "1m", "99999999999999999999999"] {
+            assert!(read_wait(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

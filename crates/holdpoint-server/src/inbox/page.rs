@@ -13,6 +13,12 @@ pub(super) struct Chrome {
     pub(super) search: String,
 }
 
+impl Chrome {
+    pub(super) fn searched(&self) -> Safe {
+        visible::line(&self.search)
+    }
+}
+
 /// Renders a page. A page that fails to render is a 500, never half a page.
 pub(super) fn render(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
