@@ -24,7 +24,7 @@ fn arguments_are_replaced_where_they_stand() {
     let text = r#"{"params":{"_meta":{"arguments":{"a":1}},"arguments" : {"a":1} ,"name":"t"},"id":1,"method":"tools/call"}"#;
     let frame = call(text);
     assert_eq!(frame.with_arguments(Some(r#"{"a":1}"#)).unwrap(), text);
-    let other = frame.with_arguments(Some(r#"{ }"#)).unwrap();
+    let other = frame.with_arguments(Some("{ }")).unwrap();
     assert_eq!(other, text.replacen(r#""arguments" : {"a":1} "#, r#""arguments" : { } "#, 1));
     // Present and absent are not the same call.
     assert!(frame.with_arguments(None).is_none());

@@ -244,7 +244,7 @@ async fn an_answer_that_is_lost_leaves_the_outcome_unknown() {
             web.asked().await.answer(code, &[("content-type", kind)], body);
         });
         let answer = text(answer).await;
-        let told = answer.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap_or(&answer);
+        let told = answer.lines().rev().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&answer);
         assert_eq!(status(told), "outcome_unknown", "{body}");
         assert_eq!(web.house.journal.states(), [HoldState::Unknown]);
         assert_eq!(status(&text(web.post(write_call("2", "a")).await).await), "outcome_unknown");

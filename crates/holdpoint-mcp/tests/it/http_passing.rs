@@ -4,9 +4,13 @@ use crate::{
     house::{House, code},
     web::{Stream, Web, text},
 };
-use holdpoint_core::{ServerName, ToolName, definition_digest};
-use holdpoint_mcp::Action;
+use holdpoint_core::{Principal, ServerName, TaskId, ToolName, definition_digest};
+use holdpoint_mcp::{
+    Action,
+    http::{HttpOptions, HttpProxy},
+};
 use http::{HeaderValue, Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
 async fn other_messages_pass_with_their_headers_and_without_credentials() {
@@ -185,7 +189,6 @@ async fn large_bodies_are_413() {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"a":"{}"}}}}"#, "x".repeat(20 << 20));
     // The answer may come before the body is out.
     let mut client = tokio::net::TcpStream::connect(web.address).await.unwrap();
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     client.write_all(format!("{head}content-length: {}\r\n\r\n", large.len()).as_bytes()).await.unwrap();
     let mut status = [0; 12];
@@ -203,7 +206,7 @@ async fn large_bodies_are_413() {
             }
         }
     };
-    let (_, read) = tokio::join!(write, reading.read_exact(&mut status));
+    let ((), read) = tokio::join!(write, reading.read_exact(&mut status));
     read.unwrap();
     assert_eq!(&status, b"HTTP/1.1 413");
     web.server_saw_nothing().await;
@@ -238,8 +241,6 @@ async fn answers_do_not_cross() {
 
 #[tokio::test]
 async fn a_session_belongs_to_who_opened_it() {
-    use holdpoint_core::{Principal, TaskId};
-    use holdpoint_mcp::http::{HttpOptions, HttpProxy};
     let house = House::new();
     let upstream = "http://127.0.0.1:1/".parse().unwrap();
     let proxy = HttpProxy::new(HttpOptions::new(house.guard, upstream, House::principal(), TaskId::new("p")))

@@ -21,7 +21,7 @@ async fn nothing_passes_that_somebody_reads_as_a_tool_call() {
         b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"write\"}}",
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"meth\xffod\":\"tools/call\",\"params\":{\"name\":\"write\"}}",
         br#"{"jsonrpc":"2.0","id":1,"method":"ping"/*"*/,"method":"tools/call"/*"*/}"#,
-        br#"{'jsonrpc':'2.0','id':1,'method':'tools/call','params':{'name':'write'}}"#,
+        b"{'jsonrpc':'2.0','id':1,'method':'tools/call','params':{'name':'write'}}",
         br#"{"jsonrpc":"2.0","id":1,"method":"ping"} {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"write"}}"#,
         b"{\"method\":\"x\",\"params\":[\r{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"write\"}}\r]}",
         br#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"write","arguments":{"path":"a"}}}"#,
@@ -35,9 +35,9 @@ async fn nothing_passes_that_somebody_reads_as_a_tool_call() {
         br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","arguments":{},"arguments":{}}}"#,
         br#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write","arguments":{"path":"a"}}}]"#,
         br#"[[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write"}}]]"#,
-        br#"[]"#,
+        b"[]",
         br#""tools/call""#,
-        br#"not json"#,
+        b"not json",
     ];
     for version in ["2025-03-26", "2025-11-25"] {
         let mut pipes = Pipes::new();

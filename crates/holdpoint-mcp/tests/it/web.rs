@@ -67,7 +67,7 @@ fn response(status: u16, headers: &[(&str, &str)], body: Body) -> Response<Body>
 
 pub(crate) struct Web {
     pub(crate) house: House,
-    asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Asked>>,
+    asked: tokio::sync::Mutex<mpsc::Receiver<Asked>>,
     pub(crate) tools: Arc<Mutex<String>>,
     client: Client<HttpConnector, Full<Bytes>>,
     pub(crate) url: String,
@@ -82,7 +82,7 @@ impl Web {
     pub(crate) async fn with(change: impl FnOnce(&mut HttpOptions)) -> Self {
         let house = House::new();
         let tools = Arc::new(Mutex::new(TOOLS.to_owned()));
-        let (sender, asked) = mpsc::unbounded_channel();
+        let (sender, asked) = mpsc::channel(2_000);
         let server = serve_tools(Arc::clone(&tools), sender).await;
         let upstream = format!("http://{server}/mcp").parse().unwrap();
         let mut options =
@@ -163,7 +163,7 @@ impl Stream {
         loop {
             if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let event = event.to_owned();
-                self.buffer = rest.to_owned();
+                self.buffer = rest.into();
                 return Some(event);
             }
             let frame = self.body.frame().await?.unwrap();
@@ -182,7 +182,7 @@ impl Stream {
     }
 }
 
-async fn serve_tools(tools: Arc<Mutex<String>>, asked: mpsc::UnboundedSender<Asked>) -> std::net::SocketAddr {
+async fn serve_tools(tools: Arc<Mutex<String>>, asked: mpsc::Sender<Asked>) -> std::net::SocketAddr {
     accept(move |request: Request<Incoming>| {
         let (tools, asked) = (tools.lock().unwrap().clone(), asked.clone());
         async move {
@@ -193,7 +193,8 @@ async fn serve_tools(tools: Arc<Mutex<String>>, asked: mpsc::UnboundedSender<Ask
                 return response(200, &[("content-type", "application/json")], Full::from(page).boxed());
             }
             let (answer, answered) = oneshot::channel();
-            let _over = asked.send(Asked { method: parts.method, headers: parts.headers, body, answer });
+            let _over =
+                asked.send(Asked { method: parts.method, headers: parts.headers, body, answer }).await;
             // A server that never answers keeps the connection open.
             match answered.await {
                 Ok(response) => response,
