@@ -37,7 +37,8 @@ pub(crate) fn read(reader: &mut Reader<'_>, path: &Path, known: Option<&[&str]>)
 fn contradictions(case: &Case, reader: &mut Reader<'_>) {
     let plan = case.plan.value;
     if let Some(request) = case.request.as_ref().filter(|_| plan != ExpectedPlan::Gate) {
-        let finding = Finding::at(request.span, "`request` has no use here: only with `plan: gate` is Gate asked");
+        let finding =
+            Finding::at(request.span, "`request` has no use here: only with `plan: gate` is Gate asked");
         reader.findings.push(finding.hint("remove it, or write `plan: gate`"));
     }
     match (&case.error, plan) {
@@ -49,7 +50,8 @@ fn contradictions(case: &Case, reader: &mut Reader<'_>) {
             let finding = Finding::at(case.plan.span, "`plan: error` needs an `error` to expect");
             reader.findings.push(finding.hint("add `error: …` with a part of the reason"));
         }
-        (Some(_), ExpectedPlan::Error) | (None, ExpectedPlan::Gate | ExpectedPlan::Pass | ExpectedPlan::Deny) => {}
+        (Some(_), ExpectedPlan::Error)
+        | (None, ExpectedPlan::Gate | ExpectedPlan::Pass | ExpectedPlan::Deny) => {}
     }
 }
 
@@ -69,7 +71,9 @@ fn failures(case: &Case, server: &str, policy: &PolicySet) -> Vec<Finding> {
         Some(written) => match Arguments::parse(written.value.0.to_string()) {
             Ok(arguments) => arguments,
             Err(error) => {
-                return vec![Finding::at(written.span, error.to_string()).hint("arguments are a mapping by name")];
+                return vec![
+                    Finding::at(written.span, error.to_string()).hint("arguments are a mapping by name"),
+                ];
             }
         },
     };
@@ -130,7 +134,9 @@ fn compare(expected: &ExpectedRequest, ask: &Ask, failures: &mut Vec<Finding>) {
         ("preview", &expected.preview, ask.preview.as_ref()),
     ];
     for (name, expected, got) in texts {
-        let Some(expected) = expected.as_ref().filter(|expected| Some(&expected.value) != got) else { continue };
+        let Some(expected) = expected.as_ref().filter(|expected| Some(&expected.value) != got) else {
+            continue;
+        };
         failures.push(differs(expected.span, name, &expected.value, got.map_or("nothing", |got| got)));
     }
     if let Some(risk) = &expected.risk_level {

@@ -52,7 +52,8 @@ pub fn check(path: &Path, env: &dyn Env) -> Report {
     let is_main = path.is_dir() || stem == "holdpoint" || !Reader::is_tools_file(&path);
     let read = if is_main { reader.config(&path) } else { Some(reader.tools_alone(&path)) };
     let Some(Read { config, tools, servers }) = read else { return report(reader, None, &[]) };
-    let servers: Option<Vec<&str>> = servers.as_ref().map(|servers| servers.iter().map(String::as_str).collect());
+    let servers: Option<Vec<&str>> =
+        servers.as_ref().map(|servers| servers.iter().map(String::as_str).collect());
     let mut files = Vec::new();
     for file in tools.map(|tools| reader.list(&tools)).unwrap_or_default() {
         if is_cases(&file) && (is_main || belongs(&file, &stem)) {
@@ -113,7 +114,8 @@ impl fmt::Display for Report {
                 writeln!(f, "{failure}\n")?;
             }
         }
-        let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let plural =
+            |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
         let (mistakes, cases, failed) = (self.mistakes.len(), self.cases.len(), failed.count());
         write!(f, "{}: {}", plural(self.files.len(), "file"), plural(mistakes, "mistake"))?;
         match (mistakes, cases) {

@@ -64,13 +64,25 @@ impl Compiler {
     }
 
     /// `folder` is what the file's own paths are relative to.
-    pub(crate) fn add(&mut self, file: &ToolsFile, folder: &Path, sources: &mut Sources, findings: &mut Findings) {
+    pub(crate) fn add(
+        &mut self,
+        file: &ToolsFile,
+        folder: &Path,
+        sources: &mut Sources,
+        findings: &mut Findings,
+    ) {
         let server = file.server.value.as_str();
         let mut named = Vec::new();
         for written in &file.tools {
             let glob = pattern(&written.value.name, findings);
-            let mut reading =
-                entry::Reading { server, folder, defaults: &self.defaults, engine: &mut self.engine, sources, findings };
+            let mut reading = entry::Reading {
+                server,
+                folder,
+                defaults: &self.defaults,
+                engine: &mut self.engine,
+                sources,
+                findings,
+            };
             let entry = reading.entry(written);
             if let (Some(entry), Ok(glob)) = (entry, glob) {
                 named.push(Named { entry: Arc::new(entry), span: written.value.name.span, glob });

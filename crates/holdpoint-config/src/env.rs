@@ -6,12 +6,7 @@ use crate::{
     secret::Secret,
     source::Sources,
 };
-use std::{
-    collections::BTreeMap,
-    fs,
-    ops::Range,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
 /// A secret in a file may be this long.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -154,12 +149,14 @@ impl Substitution<'_> {
         }
         match self.env.var(name) {
             Some(value) if !value.is_empty() => Ok(value),
-            Some(_) => {
-                Err((format!("the environment variable `{name}` is empty"), format!("set it: `export {name}=…`")))
-            }
-            None => {
-                Err((format!("the environment variable `{name}` is not set"), format!("set it: `export {name}=…`")))
-            }
+            Some(_) => Err((
+                format!("the environment variable `{name}` is empty"),
+                format!("set it: `export {name}=…`"),
+            )),
+            None => Err((
+                format!("the environment variable `{name}` is not set"),
+                format!("set it: `export {name}=…`"),
+            )),
         }
     }
 
@@ -167,13 +164,22 @@ impl Substitution<'_> {
         let path = self.base.join(path);
         let failed = |why: &str, hint: &str| (format!("`{}` {why}", path.display()), hint.to_owned());
         let metadata = fs::metadata(&path).map_err(|error| {
-            failed(&format!("cannot be read: {error}"), "the path is relative to this file; check it and its permissions")
+            failed(
+                &format!("cannot be read: {error}"),
+                "the path is relative to this file; check it and its permissions",
+            )
         })?;
         if !metadata.is_file() || metadata.len() > SECRET_FILE_BYTES_MAX {
-            return Err(failed("is not a file of at most 64 KiB", "name the file that holds nothing but the value"));
+            return Err(failed(
+                "is not a file of at most 64 KiB",
+                "name the file that holds nothing but the value",
+            ));
         }
         let text = fs::read_to_string(&path).map_err(|error| {
-            failed(&format!("cannot be read: {error}"), "the path is relative to this file; check it and its permissions")
+            failed(
+                &format!("cannot be read: {error}"),
+                "the path is relative to this file; check it and its permissions",
+            )
         })?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {

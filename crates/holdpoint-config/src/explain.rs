@@ -59,7 +59,9 @@ impl Explanation {
             Found::Glob(entry) => {
                 (entry, format!("`{}` is the most specific glob that matches `{tool}`", entry.pattern))
             }
-            Found::Unmatched(entry) => (entry, format!("no entry for server `{}` matches `{tool}`", call.server)),
+            Found::Unmatched(entry) => {
+                (entry, format!("no entry for server `{}` matches `{tool}`", call.server))
+            }
             Found::Lookalike(entry) => {
                 (entry, format!("`{tool}` differs only in case from what `{}` stands for", entry.pattern))
             }

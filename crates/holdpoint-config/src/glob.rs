@@ -74,16 +74,15 @@ impl Glob {
         for i in 0..=a.len() {
             let above = reach.clone();
             for j in 0..=b.len() {
-                let (x, y) = (i.checked_sub(1).and_then(|i| a.get(i)), j.checked_sub(1).and_then(|j| b.get(j)));
+                let (x, y) =
+                    (i.checked_sub(1).and_then(|i| a.get(i)), j.checked_sub(1).and_then(|j| b.get(j)));
                 let at = |row: &[bool], j: usize| row.get(j).copied().unwrap_or(false);
                 let up = i > 0 && at(&above, j);
                 let left = j > 0 && at(&reach, j - 1);
                 let both = i > 0 && j > 0 && at(&above, j - 1);
                 let joint = match (x, y) {
                     (None, None) => true,
-                    (x, y) if x == Some(&'*') || y == Some(&'*') => {
-                        up || left || both
-                    }
+                    (x, y) if x == Some(&'*') || y == Some(&'*') => up || left || both,
                     (Some(x), Some(y)) => both && (x == y || *x == '?' || *y == '?'),
                     (Some(_), None) | (None, Some(_)) => false,
                 };

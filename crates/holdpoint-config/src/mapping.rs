@@ -97,7 +97,11 @@ impl Asking<'_> {
             task_label: self.line("task_label", &mapping.task_label, &scope)?,
             tool_name: call.tool.as_str().to_owned(),
             subject: self.line("subject", &mapping.subject, &scope)?,
-            preview: mapping.preview.as_ref().map(|preview| self.text("preview", preview, &scope)).transpose()?,
+            preview: mapping
+                .preview
+                .as_ref()
+                .map(|preview| self.text("preview", preview, &scope))
+                .transpose()?,
             risk_level: mapping.risk_level,
             summary: summary.collect::<Result<_, _>>()?,
             payload: self.payload(&call.arguments)?,
@@ -107,7 +111,9 @@ impl Asking<'_> {
     }
 
     fn text(&self, field: &str, template: &Template, scope: &Scope<'_>) -> Result<String, PlanError> {
-        let text = template.render(scope, self.engine).map_err(|problem| self.refuse(format!("`{field}` {problem}")))?;
+        let text = template
+            .render(scope, self.engine)
+            .map_err(|problem| self.refuse(format!("`{field}` {problem}")))?;
         if text.len() > Limits::DEFAULT.line_bytes {
             let most = Limits::DEFAULT.line_bytes;
             return Err(self.refuse(format!("`{field}` comes to more than {most} bytes for this call")));
@@ -125,7 +131,9 @@ impl Asking<'_> {
 
     fn payload(&self, arguments: &Arguments) -> Result<Box<RawValue>, PlanError> {
         let text = match &self.mapping.payload {
-            Payload::Arguments => arguments.raw().map_or_else(|| "{}".to_owned(), |raw| raw.trim().to_owned()),
+            Payload::Arguments => {
+                arguments.raw().map_or_else(|| "{}".to_owned(), |raw| raw.trim().to_owned())
+            }
             Payload::Fields(fields) => self.fields(fields, arguments.as_map())?,
         };
         RawValue::from_string(text).map_err(|_| self.refuse("the payload is not valid JSON".to_owned()))
@@ -137,10 +145,12 @@ impl Asking<'_> {
         for field in fields {
             let value = match &field.source {
                 FieldSource::Constant(_) => None,
-                FieldSource::At { pointer, presence, .. } => match self.found(field, pointer, *presence, arguments)? {
-                    None => continue,
-                    found => found,
-                },
+                FieldSource::At { pointer, presence, .. } => {
+                    match self.found(field, pointer, *presence, arguments)? {
+                        None => continue,
+                        found => found,
+                    }
+                }
             };
             if json.len() > 1 {
                 json.push(b',');
@@ -170,13 +180,29 @@ impl Asking<'_> {
         presence: Presence,
         arguments: Option<&'v Map<String, Value>>,
     ) -> Result<Option<&'v Value>, PlanError> {
-        match (arguments.and_then(|arguments| pointer.find(arguments)), presence) {
-            (None, Presence::Required) => Err(self.refuse(format!(
+        let Some(arguments) = arguments else { return self.without(field, pointer, presence) };
+        match pointer.find(arguments) {
+            Some(found) => Ok(Some(found)),
+            // The tool may not care about case, and then the reviewer would not see what it uses.
+            None if pointer.has_lookalike(arguments) => Err(self
+                .refuse(format!("an argument of the call differs from `{}` only in case", pointer.as_str()))),
+            None => self.without(field, pointer, presence),
+        }
+    }
+
+    fn without<T>(
+        &self,
+        field: &Field,
+        pointer: &Pointer,
+        presence: Presence,
+    ) -> Result<Option<T>, PlanError> {
+        match presence {
+            Presence::Optional => Ok(None),
+            Presence::Required => Err(self.refuse(format!(
                 "payload `{}` needs the argument `{}`, which the call does not have",
                 field.name,
                 pointer.as_str()
             ))),
-            (found, Presence::Required | Presence::Optional) => Ok(found),
         }
     }
 
@@ -201,6 +227,9 @@ impl Asking<'_> {
             }
         }
         let payload = Value::Object(payload);
+        if schema.is_valid(&payload) {
+            return Ok(());
+        }
         let problems: Vec<String> = schema
             .iter_errors(&payload)
             .take(SCHEMA_PROBLEMS_MAX)
@@ -209,9 +238,6 @@ impl Asking<'_> {
                 path => format!("`{path}`: {}", error.masked()),
             })
             .collect();
-        if problems.is_empty() {
-            return Ok(());
-        }
         Err(self.refuse(format!("the payload does not fit its schema: {}", problems.join("; "))))
     }
 

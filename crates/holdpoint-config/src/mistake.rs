@@ -85,13 +85,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-fn snippet(
-    f: &mut fmt::Formatter<'_>,
-    arrow: &str,
-    path: &Path,
-    place: &Place,
-    blank: &str,
-) -> fmt::Result {
+fn snippet(f: &mut fmt::Formatter<'_>, arrow: &str, path: &Path, place: &Place, blank: &str) -> fmt::Result {
     writeln!(f, "{blank}{arrow} {}:{}:{}", path.display(), place.line, place.column)?;
     writeln!(f, "{blank} |")?;
     writeln!(f, "{:>width$} | {}", place.line, place.text, width = blank.len())
@@ -317,7 +311,8 @@ fn distance(a: &str, b: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, to) in b.iter().enumerate() {
             let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
-            let mut best = (cell(&last, j) + usize::from(from != to)).min(cell(&last, j + 1) + 1).min(cell(&row, j) + 1);
+            let mut best =
+                (cell(&last, j) + usize::from(from != to)).min(cell(&last, j + 1) + 1).min(cell(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(to) && b.get(j - 1) == Some(from);
             if swapped {
                 best = best.min(cell(&before, j - 1) + 1);

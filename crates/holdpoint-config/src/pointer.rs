@@ -1,5 +1,6 @@
 //! JSON Pointer (RFC 6901) into a call's arguments.
 
+use holdpoint_core::same_key;
 use serde_json::{Map, Value};
 
 /// A place in the arguments, below the top.
@@ -52,6 +53,20 @@ impl Pointer {
         walk(arguments, self.keys.iter().map(|key| &**key))
     }
 
+    /// Whether a reader that ignores case would find something here that [`Self::find`] does not.
+    pub(crate) fn has_lookalike(&self, arguments: &Map<String, Value>) -> bool {
+        let Some((first, rest)) = self.keys.split_first() else { return false };
+        let mut places = similar(arguments, first);
+        for key in rest {
+            let below = |place| match place {
+                Value::Object(map) => similar(map, key),
+                place => child(place, key).into_iter().collect(),
+            };
+            places = places.into_iter().flat_map(below).collect();
+        }
+        !places.is_empty() && self.find(arguments).is_none()
+    }
+
     /// The first step alone.
     pub(crate) fn top(&self) -> Option<Self> {
         let first = self.keys.first()?;
@@ -95,6 +110,10 @@ pub(crate) fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
         Value::Array(items) => index(key).and_then(|at| items.get(at)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
+}
+
+fn similar<'v>(map: &'v Map<String, Value>, key: &str) -> Vec<&'v Value> {
+    map.iter().filter(|(name, _)| same_key(name, key)).map(|(_, value)| value).collect()
 }
 
 fn index(key: &str) -> Option<usize> {

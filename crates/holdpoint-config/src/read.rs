@@ -182,7 +182,8 @@ impl<'e> Reader<'e> {
     fn hold(&mut self, written: &HoldpointFile) -> HoldSettings {
         let hold = &written.hold;
         if let Some(held_max) = hold.held_max.as_ref().filter(|held_max| held_max.value == 0) {
-            let finding = Finding::at(held_max.span, "with `held_max: 0`, no call could ever wait for a decision");
+            let finding =
+                Finding::at(held_max.span, "with `held_max: 0`, no call could ever wait for a decision");
             self.findings.push(finding.hint("write how many calls may wait at once, such as 256"));
         }
         HoldSettings {
@@ -202,7 +203,10 @@ impl<'e> Reader<'e> {
             return Some(tools);
         }
         let message = format!("there is no folder `{}`", tools.display());
-        self.findings.push(Finding::at(written.span, message).hint("make it, or remove the key; it is relative to this file"));
+        self.findings.push(
+            Finding::at(written.span, message)
+                .hint("make it, or remove the key; it is relative to this file"),
+        );
         None
     }
 
@@ -219,7 +223,8 @@ impl<'e> Reader<'e> {
             Ok(entries) => entries,
             Err(error) => {
                 let finding = Finding::file(folder, &format!("this folder cannot be read: {error}"));
-                self.findings.push(finding.hint("give the user that runs holdpoint the permission to read it"));
+                self.findings
+                    .push(finding.hint("give the user that runs holdpoint the permission to read it"));
                 return Vec::new();
             }
         };

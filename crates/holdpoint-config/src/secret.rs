@@ -38,8 +38,8 @@ const DOMAIN: &[u8] = b"holdpoint/fingerprint/v1\0";
 /// What masked values start with.
 pub(crate) const MASK: &str = "••••";
 
-/// Hexadecimal digits shown: 64 bits, so that two values hardly ever look the same.
-const DIGITS: usize = 16;
+/// 64 bits, so that two values hardly ever look the same.
+const SHOWN_BYTES: usize = 8;
 
 impl FingerprintKey {
     /// Takes 32 random bytes. The same bytes give the same fingerprints, so they have to be kept.
@@ -63,12 +63,10 @@ impl FingerprintKey {
         let mut mac = self.0.clone();
         mac.update(DOMAIN);
         mac.update(value.to_string().as_bytes());
-        let digest: String = mac.finalize().into_bytes().iter().fold(String::new(), |mut text, byte| {
-            use fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        format!("{MASK} (hmac {})", digest.get(..DIGITS).unwrap_or(&digest))
+        let digest = mac.finalize().into_bytes();
+        let shown =
+            digest.iter().take(SHOWN_BYTES).fold(0_u64, |shown, byte| (shown << 8) | u64::from(*byte));
+        format!("{MASK} (hmac {shown:016x})")
     }
 }
 

@@ -150,7 +150,8 @@ impl Sources {
 /// Keys and bearer tokens by their looks, also in files that do not parse.
 fn looks_secret(text: &str) -> Vec<Range<usize>> {
     static PATTERN: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
-        regex::Regex::new(r#"\bsgt?_[A-Za-z0-9_-]{6,}|(?i:\b(?:bearer|basic)) +[^\s"'$]{6,}|//[^\s/"'@$]+@"#).ok()
+        regex::Regex::new(r#"\bsgt?_[A-Za-z0-9_-]{6,}|(?i:\b(?:bearer|basic)) +[^\s"'$]{6,}|//[^\s/"'@$]+@"#)
+            .ok()
     });
     let found = PATTERN.iter().flat_map(|pattern| pattern.find_iter(text));
     found.map(|found| found.range()).collect()
@@ -164,7 +165,10 @@ pub(crate) fn read(path: &Path) -> Result<String, Finding> {
         return Err(finding("this is a folder, not a file", "name the file in it"));
     }
     if metadata.len() > FILE_BYTES_MAX {
-        return Err(finding("this file is larger than 4 MiB", "configuration is small; is this the right file?"));
+        return Err(finding(
+            "this file is larger than 4 MiB",
+            "configuration is small; is this the right file?",
+        ));
     }
     if writable_by_anybody(&metadata) {
         return Err(finding(

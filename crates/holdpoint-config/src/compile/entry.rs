@@ -119,7 +119,8 @@ impl Reading<'_> {
         let most = Limits::DEFAULT.summary_bullets;
         if written.value.len() > most {
             let message = format!("a summary has at most {most} points");
-            self.findings.push(Finding::at(written.span, message).hint("keep what a reviewer needs to decide"));
+            self.findings
+                .push(Finding::at(written.span, message).hint("keep what a reviewer needs to decide"));
         }
         written
             .value
@@ -154,9 +155,16 @@ impl Reading<'_> {
     }
 
     /// A secret must not leave by the way of a text. (At run time it is masked there as well.)
-    fn refuse_secret_reads(&mut self, source: &Located<String>, field: &str, reads: &Reads, secrets: &[Pointer]) {
+    fn refuse_secret_reads(
+        &mut self,
+        source: &Located<String>,
+        field: &str,
+        reads: &Reads,
+        secrets: &[Pointer],
+    ) {
         for keys in reads.paths() {
-            let shown = |secret: &&Pointer| secret.keys().starts_with(keys) || keys.starts_with(secret.keys());
+            let shown =
+                |secret: &&Pointer| secret.keys().starts_with(keys) || keys.starts_with(secret.keys());
             let Some(secret) = secrets.iter().find(shown) else { continue };
             let span = self.sources.within(source.span, &source.value, where_read(&source.value, keys));
             let message = format!("`{field}` would show the secret `{}`", secret.as_str());
@@ -191,14 +199,16 @@ impl Reading<'_> {
                 return Some(FieldSource::Constant(constant.0.to_string().into()));
             }
             (Some(_), Some(_)) => {
-                let finding = Finding::at(written.span, "a payload field has either `at` or `value`, not both");
+                let finding =
+                    Finding::at(written.span, "a payload field has either `at` or `value`, not both");
                 self.findings.push(finding.hint("keep `at` for an argument, `value` for a constant"));
                 return None;
             }
             (None, None) => {
                 if !self.findings.any_within(written.span) {
                     let finding = Finding::at(written.span, "a payload field needs `at` or `value`");
-                    self.findings.push(finding.hint("write `at: /NAME` for an argument, `value: …` for a constant"));
+                    self.findings
+                        .push(finding.hint("write `at: /NAME` for an argument, `value: …` for a constant"));
                 }
                 return None;
             }
@@ -209,9 +219,10 @@ impl Reading<'_> {
                 let presence = if optional { Presence::Optional } else { Presence::Required };
                 let covers = |secret: &&Pointer| pointer.covers(secret) || secret.covers(&pointer);
                 // Below a secret everything is secret.
-                let secrets = secrets.iter().filter(covers).map(|secret| {
-                    if pointer.covers(secret) { secret.clone() } else { pointer.clone() }
-                });
+                let secrets = secrets
+                    .iter()
+                    .filter(covers)
+                    .map(|secret| if pointer.covers(secret) { secret.clone() } else { pointer.clone() });
                 let secrets = secrets.collect();
                 Some(FieldSource::At { pointer, presence, secrets })
             }
@@ -225,8 +236,12 @@ impl Reading<'_> {
     fn refuse_flags(&mut self, field: &PayloadField) {
         for (name, flag) in [("secret", &field.secret), ("optional", &field.optional)] {
             if let Some(flag) = flag {
-                let message = format!("`{name}` has no use beside `value`: a constant is in plain sight and always there");
-                self.findings.push(Finding::at(flag.span, message).hint("remove it, or write `at` instead of `value`"));
+                let message = format!(
+                    "`{name}` has no use beside `value`: a constant is in plain sight and always there"
+                );
+                self.findings.push(
+                    Finding::at(flag.span, message).hint("remove it, or write `at` instead of `value`"),
+                );
             }
         }
     }
@@ -236,7 +251,8 @@ impl Reading<'_> {
         let text = match read(&file) {
             Ok(text) => text,
             Err(finding) => {
-                let message = format!("the schema `{}` cannot be read: {}", file.display(), finding.message());
+                let message =
+                    format!("the schema `{}` cannot be read: {}", file.display(), finding.message());
                 let hint = finding.hint_text().unwrap_or("the path is relative to this file").to_owned();
                 self.findings.push(Finding::at(path.span, message).hint(&hint));
                 return None;
@@ -257,7 +273,8 @@ impl Reading<'_> {
                 let end = node.span.end.min(node.span.start + 200);
                 let span = Span { end, ..node.span };
                 let finding = Finding::at(span, format!("this is no valid JSON Schema: {error}"));
-                let hint = "references to other files or addresses are not followed; patterns have no look-around";
+                let hint =
+                    "references to other files or addresses are not followed; patterns have no look-around";
                 self.findings.push(finding.hint(hint).related(path.span, "used here"));
                 None
             }
@@ -278,7 +295,8 @@ pub(crate) fn plain_line(text: &Located<String>, field: &str, findings: &mut Fin
     let finding = if text.value.trim().is_empty() {
         Finding::at(text.span, format!("`{field}` is empty")).hint("write a name, or remove the key")
     } else if text.value.contains("{{") {
-        Finding::at(text.span, format!("`{field}` is no template")).hint("write the name as reviewers should see it")
+        Finding::at(text.span, format!("`{field}` is no template"))
+            .hint("write the name as reviewers should see it")
     } else if text.value.len() > Limits::DEFAULT.line_bytes {
         Finding::at(text.span, format!("`{field}` is longer than 4 KiB")).hint("write a short name")
     } else {

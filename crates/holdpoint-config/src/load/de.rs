@@ -245,7 +245,9 @@ impl<'de> de::Deserializer<'de> for De<'de, '_> {
     ) -> Result<V::Value, DeError> {
         let NodeKind::Text(word) = &self.node.kind else {
             let message = format!("expected one word, found {}", self.node.noun());
-            return Err(DeError::new(message, Some(format!("write one of {}", listed(variants)))).located(self));
+            return Err(
+                DeError::new(message, Some(format!("write one of {}", listed(variants)))).located(self)
+            );
         };
         visitor.visit_enum(Word(word)).map_err(|error| error.located(self))
     }

@@ -49,7 +49,9 @@ impl de::Error for DeError {
         let message = message.to_string();
         match message.split_once("; ") {
             Some((cause, hint)) => Self::new(cause.to_owned(), Some(hint.to_owned())),
-            None if message.contains(" has no `") => Self::new(message, Some("remove it, or change the type".to_owned())),
+            None if message.contains(" has no `") => {
+                Self::new(message, Some("remove it, or change the type".to_owned()))
+            }
             None => Self::new(message, Some("the file's JSON Schema says what may stand here".to_owned())),
         }
     }

@@ -30,7 +30,9 @@ pub(crate) fn parse(file: FileId, text: &str, findings: &mut Findings) -> Option
     let root = builder.root.take();
     if root.as_ref().is_none_or(|node| matches!(node.kind, NodeKind::Null)) {
         let start = Span { file, start: 0, end: 0 };
-        findings.push(Finding::at(start, "this file is empty").hint("write the configuration, or remove the file"));
+        findings.push(
+            Finding::at(start, "this file is empty").hint("write the configuration, or remove the file"),
+        );
         return None;
     }
     root
@@ -63,7 +65,8 @@ impl Builder<'_> {
         let at = self.span(span);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                Err(Finding::at(at, "a second document starts here").hint("one file holds one document: remove `---`"))
+                Err(Finding::at(at, "a second document starts here")
+                    .hint("one file holds one document: remove `---`"))
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_ref(), span)?;
@@ -81,8 +84,9 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.end(at),
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(Finding::at(at, "an alias inside of what it stands for")
-                        .hint("write the value out"));
+                    return Err(
+                        Finding::at(at, "an alias inside of what it stands for").hint("write the value out")
+                    );
                 };
                 self.value(node, at)
             }
@@ -93,8 +97,9 @@ impl Builder<'_> {
 
     fn start(&mut self, at: Span, anchor: usize, parts: Parts) -> Result<(), Finding> {
         if self.open.len() >= DEPTH_MAX {
-            return Err(Finding::at(at, format!("this nests deeper than {DEPTH_MAX} levels"))
-                .hint("flatten it"));
+            return Err(
+                Finding::at(at, format!("this nests deeper than {DEPTH_MAX} levels")).hint("flatten it")
+            );
         }
         self.open.push(Open { anchor, start: at.start, weight: 1, parts });
         Ok(())
@@ -113,7 +118,8 @@ impl Builder<'_> {
             }
         };
         // The end of a block is found only at the next token, lines further down.
-        let closed = self.text.get(at.start as usize..at.end as usize).is_some_and(|text| !text.trim().is_empty());
+        let closed =
+            self.text.get(at.start as usize..at.end as usize).is_some_and(|text| !text.trim().is_empty());
         let end = if closed { at.end } else { last.unwrap_or(at.end) };
         let span = Span { file: self.file, start: open.start, end: end.max(open.start) };
         self.node(Node { span, kind, weight: open.weight }, open.anchor)
@@ -168,7 +174,8 @@ impl Builder<'_> {
     }
 
     fn syntax(&self, error: &ScanError) -> Finding {
-        let start = error.marker().byte_offset().unwrap_or_else(|| byte_of(self.text, error.marker().index()));
+        let start =
+            error.marker().byte_offset().unwrap_or_else(|| byte_of(self.text, error.marker().index()));
         let start = start.min(self.text.len());
         let length = self.text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         let span = Span { file: self.file, start: narrow(start), end: narrow(start + length) };
@@ -210,11 +217,11 @@ fn key_text(node: &Node, at: Span) -> Result<String, Finding> {
         }
         NodeKind::Text(text) | NodeKind::Number(text) => Ok(text.clone()),
         NodeKind::Bool(value) => Ok(value.to_string()),
-        NodeKind::Null => Err(Finding::at(at, "a key is missing here").hint("write the name before the colon")),
-        NodeKind::List(_) | NodeKind::Map(_) => {
-            Err(Finding::at(at, "a key has to be plain text")
-                .hint("text that starts with `{` or `[` needs quotes around it"))
+        NodeKind::Null => {
+            Err(Finding::at(at, "a key is missing here").hint("write the name before the colon"))
         }
+        NodeKind::List(_) | NodeKind::Map(_) => Err(Finding::at(at, "a key has to be plain text")
+            .hint("text that starts with `{` or `[` needs quotes around it")),
     }
 }
 

@@ -31,9 +31,7 @@ pub(crate) struct Entry {
 impl Node {
     pub(crate) fn get(&self, key: &str) -> Option<&Rc<Node>> {
         match &self.kind {
-            NodeKind::Map(entries) => {
-                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
-            }
+            NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value),
             NodeKind::Null
             | NodeKind::Bool(_)
             | NodeKind::Number(_)

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use url::Url;
 
 /// Headers that belong to the connection.
-const OWN_HEADERS: [&str; 6] = ["connection", "content-length", "content-type", "host", "te", "transfer-encoding"];
+const OWN_HEADERS: [&str; 6] =
+    ["connection", "content-length", "content-type", "host", "te", "transfer-encoding"];
 
 /// Parts of names whose values are credentials.
 const SENSITIVE: [&str; 9] =
@@ -54,7 +55,10 @@ pub(super) fn gate(
     let api_key = substitution.secret(&written.api_key, "a key", findings);
     let (url, api_key) = (url?, api_key?);
     if holdpoint_api::ApiKey::foreign(api_key.expose()).is_err() {
-        let finding = Finding::at(written.api_key.span, "this comes to no usable key: a key is visible ASCII without spaces");
+        let finding = Finding::at(
+            written.api_key.span,
+            "this comes to no usable key: a key is visible ASCII without spaces",
+        );
         findings.push(finding.hint("check the variable or file it comes from"));
         return None;
     }
@@ -94,7 +98,11 @@ fn one(
     let server = &written.value;
     match (&server.url, &server.command) {
         (Some(address), None) => {
-            refuse(&[("env", first(&server.env)), ("cwd", server.cwd.as_ref().map(Located::span))], "url", findings);
+            refuse(
+                &[("env", first(&server.env)), ("cwd", server.cwd.as_ref().map(Located::span))],
+                "url",
+                findings,
+            );
             let url = url(address, substitution, findings);
             let headers = headers(&server.headers, substitution, findings);
             Some(ServerSettings::Http { url: url?, headers: headers? })
@@ -107,7 +115,8 @@ fn one(
             url(address, substitution, findings);
             headers(&server.headers, substitution, findings);
             variables(&server.env, substitution, findings);
-            let finding = Finding::at(command.span, format!("server `{}` has both `url` and `command`", name.value));
+            let finding =
+                Finding::at(command.span, format!("server `{}` has both `url` and `command`", name.value));
             findings.push(finding.hint("keep the one that reaches it"));
             None
         }
@@ -116,7 +125,10 @@ fn one(
             headers(&server.headers, substitution, findings);
             variables(&server.env, substitution, findings);
             if !findings.any_within(written.span) {
-                let finding = Finding::at(name.span, format!("server `{}` has neither `url` nor `command`", name.value));
+                let finding = Finding::at(
+                    name.span,
+                    format!("server `{}` has neither `url` nor `command`", name.value),
+                );
                 findings.push(finding.hint("write `url: https://…`, or `command: [PROGRAM, ARGUMENT, …]`"));
             }
             None
@@ -152,10 +164,14 @@ fn stdio(
         findings.push(finding.hint("write the program and its arguments: `[npx, -y, some-server]`"));
         return None;
     }
-    if let Some(program) = command.value.first().filter(|program| program.value.contains(char::is_whitespace)) {
+    if let Some(program) = command.value.first().filter(|program| program.value.contains(char::is_whitespace))
+    {
         let is_path = std::path::Path::new(&program.value).exists();
         if !is_path {
-            let finding = Finding::at(program.span, "a command is no shell line: this is taken for the name of one program");
+            let finding = Finding::at(
+                program.span,
+                "a command is no shell line: this is taken for the name of one program",
+            );
             findings.push(finding.hint("write program and arguments one by one: `[npx, -y, some-server]`"));
         }
     }
@@ -196,7 +212,8 @@ fn headers(
     let values = written.0.iter().map(|(name, value)| {
         let lower = name.value.to_lowercase();
         if OWN_HEADERS.contains(&lower.as_str()) {
-            let finding = Finding::at(name.span, format!("the header `{lower}` is set by the connection itself"));
+            let finding =
+                Finding::at(name.span, format!("the header `{lower}` is set by the connection itself"));
             findings.push(finding.hint("remove it"));
         } else if http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
             let finding = Finding::at(name.span, "this cannot be the name of a header");
@@ -204,7 +221,10 @@ fn headers(
         }
         let value_text = credential(&lower, value, substitution, findings)?;
         if http::HeaderValue::from_str(value_text.expose()).is_err() {
-            let finding = Finding::at(value.span, "this comes to no valid header value: it has control characters in it");
+            let finding = Finding::at(
+                value.span,
+                "this comes to no valid header value: it has control characters in it",
+            );
             findings.push(finding.hint("check the variable or file it comes from"));
         }
         Some((lower, value_text))
@@ -232,14 +252,17 @@ fn url(written: &Located<String>, substitution: &Substitution<'_>, findings: &mu
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             (format!("`{}` is no way to reach a server", url.scheme()), "use http or https".to_owned())
         }
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            ("credentials do not belong in a URL: it is shown in logs".to_owned(), "send them in a header".to_owned())
-        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => (
+            "credentials do not belong in a URL: it is shown in logs".to_owned(),
+            "send them in a header".to_owned(),
+        ),
         Ok(url) => return Some(url),
         Err(url::ParseError::RelativeUrlWithoutBase) => {
             ("this is no whole URL".to_owned(), "start it with `https://` or `http://`".to_owned())
         }
-        Err(error) => (format!("this is no URL: {error}"), "write it like `https://tools.example.com/mcp`".to_owned()),
+        Err(error) => {
+            (format!("this is no URL: {error}"), "write it like `https://tools.example.com/mcp`".to_owned())
+        }
     };
     findings.push(Finding::at(written.span, message).hint(&hint));
     None

@@ -53,7 +53,11 @@ fn clip(text: &str, characters: usize) -> String {
 
 impl Engine {
     /// Compiles `source`; the reads are what it looks up in the arguments.
-    pub(crate) fn compile(&mut self, source: &str, lines: Lines) -> Result<(Template, Reads), TemplateMistake> {
+    pub(crate) fn compile(
+        &mut self,
+        source: &str,
+        lines: Lines,
+    ) -> Result<(Template, Reads), TemplateMistake> {
         let source = source.strip_suffix('\n').unwrap_or(source);
         let reads = reads::check(source)?;
         let parts = match self.split(source) {
@@ -125,16 +129,14 @@ pub(super) fn render(
 ) -> Result<String, String> {
     let template = engine.get_template(name).map_err(|_| "cannot be rendered".to_owned())?;
     let context = scope.context.get_or_init(|| context(scope)).clone();
-    template.render(context).map_err(|error| {
-        match error.kind() {
-            ErrorKind::UndefinedError => match reads.iter().find(|keys| find(scope.arguments, keys).is_none()) {
-                Some(keys) => missing(keys),
-                None => "needs an argument that the call does not have".to_owned(),
-            },
-            ErrorKind::OutOfFuel => "takes too much work to render".to_owned(),
-            _ if error.detail() == Some(INEXACT) => format!("cannot be rendered: {INEXACT}"),
-            kind => format!("cannot be rendered: {kind}"),
-        }
+    template.render(context).map_err(|error| match error.kind() {
+        ErrorKind::UndefinedError => match reads.iter().find(|keys| find(scope.arguments, keys).is_none()) {
+            Some(keys) => missing(keys),
+            None => "needs an argument that the call does not have".to_owned(),
+        },
+        ErrorKind::OutOfFuel => "takes too much work to render".to_owned(),
+        _ if error.detail() == Some(INEXACT) => format!("cannot be rendered: {INEXACT}"),
+        kind => format!("cannot be rendered: {kind}"),
     })
 }
 
@@ -176,7 +178,9 @@ fn from_number(text: &str) -> Value {
         return Value::from(whole);
     }
     match text.parse::<f64>() {
-        Ok(float) if float.is_finite() && decimal(text) == decimal(&format!("{float:?}")) => Value::from(float),
+        Ok(float) if float.is_finite() && decimal(text) == decimal(&format!("{float:?}")) => {
+            Value::from(float)
+        }
         Ok(_) | Err(_) => Value::from(Error::new(ErrorKind::InvalidOperation, INEXACT)),
     }
 }

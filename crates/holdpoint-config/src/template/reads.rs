@@ -51,7 +51,9 @@ pub(super) fn check(source: &str) -> Result<Reads, TemplateMistake> {
 fn unknown(name: &str, source: &str) -> TemplateMistake {
     let hint = match nearest(name, ROOTS.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("arguments are `args.{name}`; besides there are {}", listed(&["tool", "server", "task"])),
+        None => {
+            format!("arguments are `args.{name}`; besides there are {}", listed(&["tool", "server", "task"]))
+        }
     };
     let range = word(source, name).unwrap_or(0..source.len());
     TemplateMistake { range, message: format!("templates know no `{name}`"), hint }
@@ -109,7 +111,9 @@ fn filter_names(source: &str) -> Vec<Range<usize>> {
                 let rest = source.get(at + 1..).unwrap_or_default();
                 let start = at + 1 + (rest.len() - rest.trim_start().len());
                 let name = source.get(start..).unwrap_or_default();
-                let length = name.find(|char: char| char != '_' && !char.is_ascii_alphanumeric()).unwrap_or(name.len());
+                let length = name
+                    .find(|char: char| char != '_' && !char.is_ascii_alphanumeric())
+                    .unwrap_or(name.len());
                 if length > 0 {
                     names.push(start..start + length);
                 }

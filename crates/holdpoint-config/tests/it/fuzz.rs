@@ -4,8 +4,13 @@ use crate::folder::Folder;
 use proptest::prelude::*;
 use std::fs;
 
-const FILES: [&str; 5] =
-    ["holdpoint.yaml", "gate.yaml", "tools/payments.yaml", "tools/payments.cases.yaml", "tools/payments/refund.schema.json"];
+const FILES: [&str; 5] = [
+    "holdpoint.yaml",
+    "gate.yaml",
+    "tools/payments.yaml",
+    "tools/payments.cases.yaml",
+    "tools/payments/refund.schema.json",
+];
 
 fn shipped(name: &str) -> Vec<u8> {
     fs::read(format!("{}/../../config/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -13,7 +18,9 @@ fn shipped(name: &str) -> Vec<u8> {
 
 /// The shipped configuration with one file replaced.
 fn read_with(file: usize, bytes: &[u8]) {
-    let folder = Folder::new(&[("tools/payments/x", "")]).env("STACKSONA_GATE_URL", "https://g.example").env("STACKSONA_API_KEY", "k");
+    let folder = Folder::new(&[("tools/payments/x", "")])
+        .env("STACKSONA_GATE_URL", "https://g.example")
+        .env("STACKSONA_API_KEY", "k");
     for (at, name) in FILES.iter().enumerate() {
         let bytes = if at == file { bytes.to_vec() } else { shipped(name) };
         fs::write(folder.path(name), bytes).unwrap();

@@ -11,9 +11,10 @@ fn server(config: &Config, name: &str) -> ServerSettings {
 
 #[test]
 fn everything_comes_through() {
-    let folder = Folder::new(&[(
-        "holdpoint.yaml",
-        "gate:
+    let folder = Folder::new(&[
+        (
+            "holdpoint.yaml",
+            "gate:
   url: ${GATE}/base
   api_key: ${file:secrets/key}
   tokens: optional
@@ -24,7 +25,9 @@ hold: { patience: 1h30m, held_max: 7, result_bytes_max: 4096 }
 unmatched: deny
 workflow_name: Support
 ",
-    ), ("secrets/key", "sg_from_a_file\n")])
+        ),
+        ("secrets/key", "sg_from_a_file\n"),
+    ])
     .env("GATE", "https://gate.example.com")
     .env("TOKEN", "t0p")
     .env("PACKAGE", "a-package");
@@ -40,10 +43,13 @@ workflow_name: Support
     let ServerSettings::Stdio { program, arguments, env, cwd } = server(&config, "files") else {
         panic!("not stdio")
     };
-    assert_eq!((program.as_str(), arguments), ("npx", vec!["-y".into(), "a-package".into(), "a${B}".to_owned()]));
+    assert_eq!(
+        (program.as_str(), arguments),
+        ("npx", vec!["-y".into(), "a-package".into(), "a${B}".to_owned()])
+    );
     assert_eq!(env.iter().map(|(_, value)| value.expose()).collect::<Vec<_>>(), ["t0p", "debug"]);
     assert_eq!(cwd.unwrap(), folder.path("data"));
-    assert_eq!(config.hold.patience, Some(Duration::from_secs(5400)));
+    assert_eq!(config.hold.patience, Some(Duration::from_mins(90)));
     assert_eq!((config.hold.held_max, config.hold.result_bytes_max), (Some(7), Some(4096)));
     assert!(matches!(folder.policy().plan(&call("any", "{}")), Ok(Plan::Deny(_))));
 
@@ -53,7 +59,9 @@ workflow_name: Support
 
 #[test]
 fn what_a_tool_says_goes_before_what_holds_for_all() {
-    let main = format!("gate: {{ url: 'https://g.example', api_key: '${{K}}', tokens: off }}\nhold: {{ patience: 50s }}\nworkflow_name: Ops\n{MAIN}");
+    let main = format!(
+        "gate: {{ url: 'https://g.example', api_key: '${{K}}', tokens: off }}\nhold: {{ patience: 50s }}\nworkflow_name: Ops\n{MAIN}"
+    );
     let tools = "server: payments\ntools:\n  - { name: a, action: gate }\n  - { name: b, action: gate, workflow_name: Own, approval: { token: required, patience: 2m } }\n";
     let folder = Folder::new(&[("holdpoint.yaml", &main), ("tools/p.yaml", tools)]).env("K", "sg_x");
     let policy = folder.policy();
@@ -67,7 +75,7 @@ fn what_a_tool_says_goes_before_what_holds_for_all() {
         assert_eq!(ask.workflow_name, "Ops", "{tool}");
     }
     let own = ask("b");
-    assert_eq!((own.tokens, own.patience), (Tokens::Required, Some(Duration::from_secs(120))));
+    assert_eq!((own.tokens, own.patience), (Tokens::Required, Some(Duration::from_mins(2))));
     assert_eq!(own.workflow_name, "Own");
 }
 
@@ -92,7 +100,9 @@ fn a_dollar_before_a_template_is_a_dollar() {
 #[test]
 fn an_alias_stands_for_what_it_names() {
     let tools = "server: payments\ntools:\n  - { name: a, action: gate, summary: &s [One, Two] }\n  - { name: b, action: gate, summary: *s }\n";
-    let Ok(Plan::Gate(ask)) = Folder::tools(tools).policy().plan(&call("b", "{}")) else { panic!("not gated") };
+    let Ok(Plan::Gate(ask)) = Folder::tools(tools).policy().plan(&call("b", "{}")) else {
+        panic!("not gated")
+    };
     assert_eq!(ask.summary, ["One", "Two"]);
 }
 
@@ -123,7 +133,14 @@ fn gate_yaml_is_read_beside_it_and_alone() {
 
 #[test]
 fn every_mistake_says_what_to_do() {
-    let texts = ["serverz: 1\n", "unmatched: pass\n", "hold: []\n", "- a\n", "servers: { a: 1 }\n", "hold: { held_max: -1 }\n"];
+    let texts = [
+        "serverz: 1\n",
+        "unmatched: pass\n",
+        "hold: []\n",
+        "- a\n",
+        "servers: { a: 1 }\n",
+        "hold: { held_max: -1 }\n",
+    ];
     for text in texts {
         for mistake in Folder::new(&[("holdpoint.yaml", text)]).mistakes() {
             assert!(mistake.hint.is_some(), "{mistake}");

@@ -1,10 +1,5 @@
 //! Through the public doors: `load`, `check`, `PolicySet`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod folder;
 mod fuzz;

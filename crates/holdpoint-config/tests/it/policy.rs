@@ -53,7 +53,10 @@ fn a_name_in_another_case_gets_nothing() {
         assert!(refusal.problem.contains("only in case"), "{refusal}");
     }
     // Folds to `delete_all`: U+017F is another way to write `s`, U+212A of `k`.
-    let policy = Folder::tools("server: payments\ntools:\n  - { name: '*', action: pass }\n  - { name: task, action: deny }\n").policy();
+    let policy = Folder::tools(
+        "server: payments\ntools:\n  - { name: '*', action: pass }\n  - { name: task, action: deny }\n",
+    )
+    .policy();
     assert_eq!(policy.action_of("payments", "ta\u{17f}k"), Action::Deny);
     assert_eq!(policy.action_of("payments", "Other"), Action::Pass);
 }
@@ -100,9 +103,24 @@ fn the_payload_is_what_the_mapping_says_and_numbers_keep_their_text() {
 #[test]
 fn a_payload_field_without_its_argument_refuses_the_call() {
     let policy = Folder::tools(&gated("payload:\n  amount: { at: /amount }\n")).policy();
-    let refusal = refused(&policy, &call("issue_refund", r#"{"Amount":1}"#));
+    let refusal = refused(&policy, &call("issue_refund", r#"{"amounts":1}"#));
     assert_eq!(refusal.entry.as_str(), "payments/issue_refund");
-    assert_eq!(refusal.problem, "payload `amount` needs the argument `/amount`, which the call does not have");
+    assert_eq!(
+        refusal.problem,
+        "payload `amount` needs the argument `/amount`, which the call does not have"
+    );
+}
+
+#[test]
+fn an_optional_argument_cannot_hide_behind_its_case() {
+    let policy = Folder::tools(&gated("payload:\n  limit: { at: /to/limit, optional: true }\n")).policy();
+    for arguments in ["{}", r#"{"to":{}}"#, r#"{"to":[1]}"#, r#"{"TO":{"other":1}}"#] {
+        assert_eq!(ask(&policy, &call("issue_refund", arguments)).payload.get(), "{}", "{arguments}");
+    }
+    for arguments in [r#"{"to":{"Limit":1}}"#, r#"{"To":{"limit":1}}"#] {
+        let refusal = refused(&policy, &call("issue_refund", arguments));
+        assert_eq!(refusal.problem, "an argument of the call differs from `/to/limit` only in case");
+    }
 }
 
 const SECRET: &str = "subject: 'Charge {{ args.holder }}'
@@ -136,7 +154,10 @@ fn a_secret_leaves_only_as_a_keyed_fingerprint() {
     let other_key = folder.load().policy(FingerprintKey::new([8; 32]));
     assert_ne!(first.payload.get(), ask(&other_key, &call("issue_refund", arguments)).payload.get());
     // Text and number are different values.
-    let number = ask(&folder.policy(), &call("issue_refund", &arguments.replace("\"4242424242424242\"", "4242424242424242")));
+    let number = ask(
+        &folder.policy(),
+        &call("issue_refund", &arguments.replace("\"4242424242424242\"", "4242424242424242")),
+    );
     assert_ne!(first.payload.get(), number.payload.get());
 }
 
@@ -150,7 +171,10 @@ payload:
     let policy = Folder::tools(&gated(fields)).policy();
     let ask = ask(&policy, &call("issue_refund", r#"{"card":{"number":"4242424242424242","cvc":"x"}}"#));
     let preview = ask.preview.unwrap();
-    assert!(!preview.contains("4242") && preview.contains("•••• (hmac ") && preview.contains(",x,"), "{preview}");
+    assert!(
+        !preview.contains("4242") && preview.contains("•••• (hmac ") && preview.contains(",x,"),
+        "{preview}"
+    );
 }
 
 #[test]
@@ -171,7 +195,9 @@ fn a_payload_must_fit_its_schema_and_the_refusal_holds_no_value() {
 
 #[test]
 fn an_explanation_names_the_entry_and_its_line() {
-    let folder = Folder::tools(&gated("subject: 'Refund {{ args.amount }}'\nrisk_level: high\nsummary: [Check the order]\napproval: { patience: 15m }\n"));
+    let folder = Folder::tools(&gated(
+        "subject: 'Refund {{ args.amount }}'\nrisk_level: high\nsummary: [Check the order]\napproval: { patience: 15m }\n",
+    ));
     let policy = folder.policy();
     let explanation = policy.explain(&call("issue_refund", r#"{"amount":40.50}"#));
     insta::assert_snapshot!(folder.plain(&explanation.to_string()), @r#"
@@ -190,7 +216,7 @@ fn an_explanation_names_the_entry_and_its_line() {
                        "amount": 40.50
                      }
       token          required
-      patience       900s
+      patience       900 s
     "#);
     insta::assert_snapshot!(folder.plain(&serde_json::to_string_pretty(&explanation.to_json()).unwrap()), @r#"
     {

@@ -25,7 +25,10 @@ fn values_are_shown_as_they_were_sent() {
         ("{{args.s}}!", "<b>!"),
         ("{{ args.t }} {{ args.z }}", "true null"),
         ("{{ args.l }} {{ args.o }}", r#"[1.0,"x"] {"k":2}"#),
-        ("{{ args.o.k }} by {{ tool }} of {{ server }} in {{ task }}", "2 by issue_refund of payments in task-1"),
+        (
+            "{{ args.o.k }} by {{ tool }} of {{ server }} in {{ task }}",
+            "2 by issue_refund of payments in task-1",
+        ),
         ("{{ args.n }} {{ args.s | upper }}", "1.10 <B>"),
         ("{{ args.big + 1 }}", "9007199254740994"),
         ("{% if args.big > 5 %}{{ args.big }} much{% endif %}", "9007199254740993 much"),
@@ -43,12 +46,20 @@ fn values_are_shown_as_they_were_sent() {
 
 #[test]
 fn what_is_in_a_value_is_never_a_template() {
-    assert_eq!(preview("{{ args.s }} {{ args.s | trim }}", r#"{"s":"{{ args.x }}"}"#).unwrap(), "{{ args.x }} {{ args.x }}");
+    assert_eq!(
+        preview("{{ args.s }} {{ args.s | trim }}", r#"{"s":"{{ args.x }}"}"#).unwrap(),
+        "{{ args.x }} {{ args.x }}"
+    );
 }
 
 #[test]
 fn a_missing_argument_refuses_the_call_and_is_named() {
-    for template in ["{{ args.to.city }}", "{{ args.to.city | upper }}", "{% if args.to.city %}x{% endif %}", "{{ args.to.city.street }}"] {
+    for template in [
+        "{{ args.to.city }}",
+        "{{ args.to.city | upper }}",
+        "{% if args.to.city %}x{% endif %}",
+        "{{ args.to.city.street }}",
+    ] {
         for arguments in [r#"{"to":{}}"#, "{}"] {
             let problem = preview(template, arguments).unwrap_err();
             assert!(problem.starts_with("`preview` needs the argument `to.city"), "{template}: {problem}");
@@ -58,24 +69,35 @@ fn a_missing_argument_refuses_the_call_and_is_named() {
 
 #[test]
 fn a_number_that_would_be_rounded_refuses_the_call() {
-    let problem = preview("{% if args.n > 1 %}{{ args.n }}{% endif %}", r#"{"n":12345678901234567.89}"#).unwrap_err();
+    let problem =
+        preview("{% if args.n > 1 %}{{ args.n }}{% endif %}", r#"{"n":12345678901234567.89}"#).unwrap_err();
     assert!(problem.contains("more digits") && !problem.contains("1234"), "{problem}");
     assert_eq!(preview("{% if args.n > 1 %}{{ args.n }}{% endif %}", r#"{"n":1.25}"#).unwrap(), "1.25");
 }
 
 #[test]
 fn a_template_cannot_work_for_ever() {
-    let problem = preview("{% for x in range(100000) %}{% for y in range(100000) %}x{% endfor %}{% endfor %}", "{}").unwrap_err();
+    let problem =
+        preview("{% for x in range(100000) %}{% for y in range(100000) %}x{% endfor %}{% endfor %}", "{}")
+            .unwrap_err();
     assert!(problem.contains("too much work") || problem.contains("cannot be rendered"), "{problem}");
     let long = format!(r#"{{"s":"{}"}}"#, "x".repeat(5000));
-    assert_eq!(preview("{{ args.s }}", &long).unwrap_err(), "`preview` comes to more than 4096 bytes for this call");
+    assert_eq!(
+        preview("{{ args.s }}", &long).unwrap_err(),
+        "`preview` comes to more than 4096 bytes for this call"
+    );
 }
 
 #[test]
 fn text_that_could_deceive_is_shown_as_escapes() {
-    assert_eq!(preview("{{ args.s }}", r#"{"s":"a\u202eb\u200b\u0007\nc"}"#).unwrap(), "a\\u{202e}b\\u{200b}\\u{7}\nc");
+    assert_eq!(
+        preview("{{ args.s }}", r#"{"s":"a\u202eb\u200b\u0007\nc"}"#).unwrap(),
+        "a\\u{202e}b\\u{200b}\\u{7}\nc"
+    );
     let policy = Folder::tools(&gated("subject: '{{ args.s }}'\nsummary: ['{{ args.s }}']")).policy();
-    let Ok(Plan::Gate(ask)) = policy.plan(&call("issue_refund", r#"{"s":"a\n- approved\u2028"}"#)) else { panic!("not gated") };
+    let Ok(Plan::Gate(ask)) = policy.plan(&call("issue_refund", r#"{"s":"a\n- approved\u2028"}"#)) else {
+        panic!("not gated")
+    };
     assert_eq!(ask.subject, "a\\n- approved\\u{2028}");
     assert_eq!(ask.summary, ["a\n- approved\\u{2028}"]);
 }

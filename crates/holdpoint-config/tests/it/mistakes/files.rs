@@ -112,7 +112,8 @@ fn a_file_that_is_not_there() {
 
 #[test]
 fn two_files_where_one_can_count() {
-    let files = [("holdpoint.yaml", "unmatched: gate\n"), ("holdpoint.json", "{}"), ("gate.yaml", "agents: []\n")];
+    let files =
+        [("holdpoint.yaml", "unmatched: gate\n"), ("holdpoint.json", "{}"), ("gate.yaml", "agents: []\n")];
     assert_snapshot!(Folder::new(&files).told(), @r#"
     error: there is `holdpoint.yaml` as well, and only one can count
      --> holdpoint.json
@@ -169,7 +170,10 @@ fn a_folder_in_which_anybody_may_replace_files() {
 #[test]
 fn all_mistakes_of_all_files_are_told_at_once() {
     let folder = Folder::new(&[
-        ("holdpoint.yaml", "servers:\n  payments: { url: tools.example.com }\n  files: { comand: [x] }\nholt: {}\n"),
+        (
+            "holdpoint.yaml",
+            "servers:\n  payments: { url: tools.example.com }\n  files: { comand: [x] }\nholt: {}\n",
+        ),
         ("gate.yaml", "agents:\n  - { nane: default }\ntools:\n  - { name: pay, default_action: ask }\n"),
         (
             "tools/payments.yaml",
@@ -265,7 +269,21 @@ fn a_secret_on_the_line_of_another_mistake_is_not_shown() {
       |        ^^^
       = hint: did you mean `url`?
 
-    1 mistake in the configuration
+    error: a credential does not belong in the file itself
+     --> holdpoint.yaml:2:60
+      |
+    2 |   a: { ulr: 'https://a.example', headers: { authorization: •••••••••••••••••••••••, x-api-key: ••• } }
+      |                                                            ^^^^^^^^^^^^^^^^^^^^^^^
+      = hint: put it into an environment variable and write `${NAME}`, or into a file and write `${file:PATH}`
+
+    error: a credential does not belong in the file itself
+     --> holdpoint.yaml:2:96
+      |
+    2 |   a: { ulr: 'https://a.example', headers: { authorization: •••••••••••••••••••••••, x-api-key: ••• } }
+      |                                                                                                ^^^
+      = hint: put it into an environment variable and write `${NAME}`, or into a file and write `${file:PATH}`
+
+    3 mistakes in the configuration
     "#);
 }
 
