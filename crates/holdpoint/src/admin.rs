@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt::Write as _;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -35,13 +36,11 @@ impl Refused {
         let field = |name: &str| self.problem.get(name).and_then(Value::as_str);
         let mut text = field("error").unwrap_or("Gate refused without a reason").to_owned();
         for mistake in self.problem.get("mistakes").and_then(Value::as_array).into_iter().flatten() {
-            text.push_str(&format!(
-                "\n  {}",
-                mistake.as_str().map_or_else(|| mistake.to_string(), str::to_owned)
-            ));
+            let _infallible =
+                write!(text, "\n  {}", mistake.as_str().map_or_else(|| mistake.to_string(), str::to_owned));
         }
         if let Some(hint) = field("hint") {
-            text.push_str(&format!("\n  hint: {hint}"));
+            let _infallible = write!(text, "\n  hint: {hint}");
         }
         text
     }

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Put one tool server behind the gate, over stdio, for an MCP client to start
     ///
-    /// Gate is found in the configuration, or in STACKSONA_GATE_URL and STACKSONA_API_KEY.
+    /// Gate is found in the configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
     Proxy(ProxyArgs),
     /// Run Gate alone: agent API, rules, tokens and inbox
     Serve(UpArgs),

@@ -295,7 +295,7 @@ async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
 }
 
 async fn open_journal(data: &DataFolder) -> Result<SqliteJournal> {
-    SqliteJournal::open(&data.path().join("journal.db")).await.hinted(|error| error.hint())
+    SqliteJournal::open(&data.path().join("journal.db")).await.hinted(holdpoint_store_sqlite::OpenError::hint)
 }
 
 pub(crate) fn tools(command: ToolsCommand) -> Result<ExitCode> {

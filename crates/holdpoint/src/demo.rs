@@ -5,11 +5,12 @@
 
 mod agent;
 mod record;
+mod script;
 mod tools;
 mod view;
 
 use crate::{
-    cli::DemoArgs,
+    cli::{DemoArgs, DemoServerArgs},
     configuration,
     data::DataFolder,
     embedded::EmbeddedGate,
@@ -24,7 +25,7 @@ use holdpoint_core::{Principal, TaskId};
 use holdpoint_mcp::stdio::{self, StdioOptions};
 use holdpoint_server::{DecideCommand, GateServer};
 use holdpoint_store::{Store as _, ThreadId, VerdictKind};
-use serde_json::{Value, json};
+use script::Scene;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -48,43 +49,6 @@ pub(crate) enum Ran {
     No,
 }
 
-/// One call of the script, and how to see whether it ran.
-pub(crate) struct Scene {
-    pub(crate) title: &'static str,
-    pub(crate) tool: &'static str,
-    pub(crate) arguments: Value,
-    /// The file that is there after the call if, and only if, the tool ran.
-    pub(crate) evidence: PathBuf,
-}
-
-fn scenes(work: &Path) -> [Scene; 4] {
-    let path = |name: &str| work.join(name);
-    let write = |title, name: &str, content: &str| Scene {
-        title,
-        tool: "write_file",
-        arguments: json!({ "path": path(name), "content": content }),
-        evidence: path(name),
-    };
-    [
-        write("a note, which a rule allows", "notes/closing.txt", "Books closed.\n"),
-        write("payroll, which a rule rejects", "payroll/bonus.csv", "me,1000000\n"),
-        write(
-            "a refund, which waits for a person",
-            "outbox/refund-8821.txt",
-            "Refund 500 USD to customer cus_99.\n",
-        ),
-        Scene {
-            title: "sending it, which needs a one-time token too",
-            tool: "move_file",
-            arguments: json!({
-                "source": path("outbox/refund-8821.txt"),
-                "destination": path("sent/refund-8821.txt"),
-            }),
-            evidence: path("sent/refund-8821.txt"),
-        },
-    ]
-}
-
 pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = Folder::make()?;
     let ended = play(args, &folder.0).await;
@@ -99,7 +63,7 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
         fs::create_dir_all(work.join(name)).context("cannot prepare the demonstration's folder")?;
     }
     let work = work.canonicalize().context("cannot prepare the demonstration's folder")?;
-    let tools = tools::find(args.bundled, &work, &view).await?;
+    let tools = tools::find(args.bundled, &work).await?;
 
     // Gate, with its own database and inbox.
     let data = DataFolder::open(&folder.join("data"))?;
@@ -112,7 +76,7 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     gate.server.apply(declaration, "demo").await?;
     let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()) };
     let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
-    view.opening(&tools.description, &gate.server.sign_in_link(None).await?.url);
+    View::opening(&tools.description, &gate.server.sign_in_link(None).await?.url);
 
     // The proxy, and the agent that talks to it as to any tool server.
     let address = GateAddress { url, key: gate.server.ephemeral_key("default").await? };
@@ -124,7 +88,7 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     let proxy = tokio::spawn(async move { stdio::run(options, &tools.command, proxy_in, proxy_out).await });
     let mut agent = Agent::connect(near).await?;
 
-    let scenes = scenes(&work);
+    let scenes = (tools.script)(&work);
     let mut told = Vec::new();
     for (number, scene) in scenes.iter().enumerate() {
         view.calling(number, scene);
@@ -137,12 +101,19 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     proxy.await.context("the proxy ended badly")??;
 
     let all_as_promised = view.ending(&scenes, &told);
-    record::print(&gate.store, "default", &task, &view).await?;
+    record::print(&gate.store, "default", &task).await?;
     stop.cancel();
     serving.await.context("the listener ended badly")?;
     wiring.close().await;
     gate.close().await;
     Ok(if all_as_promised { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `holdpoint demo-server`: the bundled tool server, over stdio.
+pub(crate) async fn serve(args: &DemoServerArgs) -> Result<ExitCode> {
+    let (input, output) = stdio::process_io();
+    holdpoint_mcp::peer::serve_notes(&args.folder, input, output).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Calls, and meanwhile tells what the reviewer is asked; with `--yes` answers in the reviewer's place.

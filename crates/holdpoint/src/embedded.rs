@@ -38,7 +38,9 @@ impl EmbeddedGate {
         public_url: &str,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let store = SqliteStore::open(&data.path().join("gate.db")).await.hinted(|error| error.hint())?;
+        let store = SqliteStore::open(&data.path().join("gate.db"))
+            .await
+            .hinted(holdpoint_store_sqlite::OpenError::hint)?;
         let (token, admin_token) = AdminToken::generate()?;
         let url = public_url.parse().with_context(|| format!("`{public_url}` is not a URL"))?;
         let mut options = Options::new(url);

@@ -56,10 +56,14 @@ fn command_reference(command: &Command, name: &str, out: &mut String) {
 }
 
 fn usage(arg: &Arg) -> String {
-    let values =
-        arg.get_value_names().unwrap_or_default().iter().map(|name| format!(" {name}")).collect::<String>();
-    let values = if arg.get_action().takes_values() { values } else { String::new() };
-    arg.get_long().map_or_else(|| values.trim_start().to_owned(), |long| format!("--{long}{values}"))
+    let names = arg.get_value_names().unwrap_or_default();
+    let values: Vec<&str> = names.iter().map(clap::builder::Str::as_str).collect();
+    let values = if arg.get_action().takes_values() { values.join(" ") } else { String::new() };
+    match arg.get_long() {
+        None => values,
+        Some(long) if values.is_empty() => format!("--{long}"),
+        Some(long) => format!("--{long} {values}"),
+    }
 }
 
 fn help(arg: &Arg) -> String {

@@ -1,7 +1,7 @@
 //! An error that says what to do next, as its last line.
 
 use anyhow::Result;
-use std::error::Error;
+use std::{error::Error, fmt::Write as _};
 
 /// Adds the hint that an error brings along.
 pub(crate) trait Hinted<T, E> {
@@ -33,7 +33,7 @@ pub(crate) fn render(error: &anyhow::Error) -> String {
     for cause in error.chain().skip(1) {
         let cause_text = cause.to_string();
         if !above.starts_with(&cause_text) {
-            text.push_str(&format!("\n  cause: {cause_text}"));
+            let _infallible = write!(text, "\n  cause: {cause_text}");
         }
         above = cause_text;
     }

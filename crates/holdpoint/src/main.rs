@@ -55,10 +55,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Up(args) => block_on(Threads::PerCore, up::up(&args)),
         Command::Serve(args) => block_on(Threads::PerCore, up::serve(&args)),
         Command::Demo(args) => block_on(Threads::PerCore, demo::run(&args)),
-        Command::DemoServer(_) => Ok(ExitCode::FAILURE),
+        Command::DemoServer(args) => block_on(Threads::One, demo::serve(&args)),
     }
 }
 
+#[derive(Clone, Copy)]
 enum Threads {
     /// One client, one server: a second thread would only be woken for nothing.
     One,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
 };
@@ -132,7 +133,7 @@ impl PinFolder {
             if byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_' {
                 name.push(char::from(byte));
             } else {
-                name.push_str(&format!("%{byte:02x}"));
+                let _infallible = write!(name, "%{byte:02x}");
             }
         }
         self.0.join(format!("{name}.json"))

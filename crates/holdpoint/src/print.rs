@@ -4,7 +4,10 @@ use anyhow::{Context, Result};
 use holdpoint_config::printable;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::{fmt, io::Write};
+use std::{
+    fmt::{self, Write as _},
+    io::Write,
+};
 
 /// One JSON value on one line.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<()> {
@@ -52,7 +55,7 @@ impl<const N: usize> fmt::Display for Table<N> {
         let line = |f: &mut fmt::Formatter<'_>, cells: [&str; N]| {
             let mut text = String::new();
             for (cell, width) in cells.iter().zip(widths) {
-                text.push_str(&format!("{cell:width$}  "));
+                let _infallible = write!(text, "{cell:width$}  ");
             }
             writeln!(f, "{}", text.trim_end())
         };
@@ -85,7 +88,7 @@ pub(crate) fn path_segment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
             segment.push(char::from(byte));
         } else {
-            segment.push_str(&format!("%{byte:02X}"));
+            let _infallible = write!(segment, "%{byte:02X}");
         }
     }
     segment

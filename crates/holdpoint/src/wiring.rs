@@ -37,17 +37,16 @@ impl GateAddress {
     pub(crate) fn find(settings: Option<&GateSettings>) -> Result<Self> {
         let hint = "set STACKSONA_GATE_URL to Gate's address and STACKSONA_API_KEY to the agent's key (`holdpoint agents \
                     create NAME` makes one), or name both under `gate:` in the configuration";
-        let (url, key) = match settings {
-            Some(settings) => (settings.url.to_string(), settings.api_key.expose().to_owned()),
-            None => {
-                let read = |name: &str| {
-                    let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-                    value.with_context(|| format!("no Gate to ask: {name} is not set\n  hint: {hint}"))
-                };
-                (read("STACKSONA_GATE_URL")?, read("STACKSONA_API_KEY")?)
-            }
+        let (url, key) = if let Some(settings) = settings {
+            (settings.url.to_string(), settings.api_key.expose().to_owned())
+        } else {
+            let read = |name: &str| {
+                let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+                value.with_context(|| format!("no Gate to ask: {name} is not set\n  hint: {hint}"))
+            };
+            (read("STACKSONA_GATE_URL")?, read("STACKSONA_API_KEY")?)
         };
-        let key = ApiKey::parse(key.trim());
+        let key = ApiKey::foreign(key.trim());
         let key =
             key.map_err(|error| anyhow::anyhow!("STACKSONA_API_KEY is not usable: {error}\n  hint: {hint}"))?;
         Ok(Self { url, key })
@@ -106,8 +105,9 @@ impl Wiring {
     ) -> Result<Self> {
         let policy = Arc::new(policy);
         let approver = address.approver(data)?;
-        let journal =
-            SqliteJournal::open(&data.path().join("journal.db")).await.hinted(|error| error.hint())?;
+        let journal = SqliteJournal::open(&data.path().join("journal.db"))
+            .await
+            .hinted(holdpoint_store_sqlite::OpenError::hint)?;
         let gate = Gate::new(GateParts {
             policy: Arc::clone(&policy) as Arc<dyn holdpoint_core::Policy>,
             approver: Arc::new(approver),

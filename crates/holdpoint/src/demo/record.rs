@@ -1,7 +1,8 @@
 //! What Gate has on record about the demonstration's task.
 
-use super::view::View;
+use super::view::line;
 use anyhow::{Context, Result};
+use holdpoint_config::printable_lines;
 use holdpoint_core::TaskId;
 use holdpoint_store::{Agents as _, AutomaticOutcome, Decider, LogEntry, LogRow, Threads as _};
 use holdpoint_store_sqlite::SqliteStore;
@@ -9,16 +10,16 @@ use holdpoint_store_sqlite::SqliteStore;
 /// More than four calls leave behind.
 const LINES_MAX: u32 = 100;
 
-pub(crate) async fn print(store: &SqliteStore, agent: &str, task: &TaskId, view: &View) -> Result<()> {
+pub(crate) async fn print(store: &SqliteStore, agent: &str, task: &TaskId) -> Result<()> {
     let agents = store.agents().await?;
     let agent =
         agents.iter().find(|known| known.name == agent).context("the demonstration's agent is gone")?;
     let task =
         holdpoint_api::TaskId::parse(task.as_str()).context("the demonstration's task has a strange name")?;
-    view.line("");
-    view.line("Gate's record:");
+    line("");
+    line("Gate's record:");
     for row in store.timeline(agent.id, &task, LINES_MAX).await? {
-        view.lines_from_outside(&format!("  {}  {}", row.at.strftime("%H:%M:%S"), words(&row)));
+        line(&printable_lines(&format!("  {}  {}", row.at.strftime("%H:%M:%S"), words(&row))));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Which tool server the demonstration uses: the reference file server from npm, or the bundled one.
 
-use super::view::View;
+use super::script::{self, Scene};
+use crate::print::note;
 use anyhow::{Context, Result};
 use holdpoint_mcp::stdio::ChildCommand;
 use std::{path::Path, process::Stdio, time::Duration};
@@ -8,27 +9,31 @@ use tokio::process::Command;
 
 const PACKAGE: &str = "@modelcontextprotocol/server-filesystem@2026.8.31";
 /// Fetching it the first time takes a while; no network must not take for ever.
-const FETCH_WITHIN: Duration = Duration::from_secs(60);
+const FETCH_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) struct ToolServer {
     pub(crate) command: ChildCommand,
     pub(crate) description: String,
+    /// What the agent does with it, in a folder.
+    pub(crate) script: fn(&Path) -> [Scene; 4],
 }
 
-pub(crate) async fn find(bundled: bool, work: &Path, view: &View) -> Result<ToolServer> {
+pub(crate) async fn find(bundled: bool, work: &Path) -> Result<ToolServer> {
     if !bundled {
-        view.note("looking for the reference file server from npm…");
+        note("looking for the reference file server from npm…");
         if npm_has_it().await {
             let mut command = ChildCommand::new("npx", ["-y", PACKAGE]);
             command.arguments.push(work.into());
-            return Ok(ToolServer { command, description: format!("{PACKAGE}, from npm") });
+            let description = format!("{PACKAGE}, from npm");
+            return Ok(ToolServer { command, description, script: script::for_files });
         }
-        view.note("not there (no Node, or no network): using the bundled one");
+        note("not there (no Node, or no network): using the bundled one");
     }
     let program = std::env::current_exe().context("cannot find this program again")?;
     let mut command = ChildCommand::new(program, ["demo-server"]);
     command.arguments.push(work.into());
-    Ok(ToolServer { command, description: "the bundled file server".to_owned() })
+    let description = "the bundled one, which keeps notes and writes refunds down".to_owned();
+    Ok(ToolServer { command, description, script: script::for_notes })
 }
 
 /// Asks npm to have the package ready; the answer decides.

@@ -1,8 +1,9 @@
 //! What the person at the keyboard sees: a table that changes in place on a terminal, plain lines elsewhere.
 
-use super::{Ran, Scene, agent::Told};
-use holdpoint_config::{printable, printable_lines};
+use super::{Ran, agent::Told, script::Scene};
+use holdpoint_config::printable;
 use std::{
+    fmt::Write as _,
     io::{IsTerminal as _, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -39,22 +40,18 @@ impl View {
         Self { live: std::io::stdout().is_terminal(), screen: Mutex::default() }
     }
 
-    pub(crate) fn note(&self, text: &str) {
-        eprintln!("{text}");
-    }
-
-    pub(crate) fn opening(&self, tools: &str, sign_in: &str) {
-        self.line("");
-        self.line(&format!("Tool server  {tools}"));
-        self.line(&format!("Inbox        {sign_in}"));
-        self.line("             (the link signs you in, once)");
-        self.line("");
+    pub(crate) fn opening(tools: &str, sign_in: &str) {
+        line("");
+        line(&format!("Tool server  {tools}"));
+        line(&format!("Inbox        {sign_in}"));
+        line("             (the link signs you in, once)");
+        line("");
     }
 
     pub(crate) fn calling(&self, number: usize, scene: &Scene) {
         let title = format!("{}. {}: {}", number + 1, scene.tool, scene.title);
         if !self.live {
-            self.line(&format!("agent calls  {title}"));
+            line(&format!("agent calls  {title}"));
         }
         self.lock().rows.push(Row { title, state: State::Asking });
         self.draw();
@@ -62,7 +59,7 @@ impl View {
 
     pub(crate) fn held(&self, number: usize, thread: &str, url: &str) {
         if !self.live {
-            self.line(&format!("held         review {thread} waits for you: {url}"));
+            line(&format!("held         review {thread} waits for you: {url}"));
         }
         let state = State::Held { thread: thread.into(), url: url.into(), since: Instant::now() };
         if let Some(row) = self.lock().rows.get_mut(number) {
@@ -73,7 +70,7 @@ impl View {
 
     pub(crate) fn told(&self, number: usize, told: &Told) {
         if !self.live {
-            self.line(&format!("agent hears  {}: {}", told.status, printable(&told.text)));
+            line(&format!("agent hears  {}: {}", told.status, printable(&told.text)));
         }
         if let Some(row) = self.lock().rows.get_mut(number) {
             row.state = State::Told { status: told.status.clone() };
@@ -91,8 +88,8 @@ impl View {
     /// and no other.
     pub(crate) fn ending(&self, scenes: &[Scene], told: &[(Told, Ran)]) -> bool {
         self.lock().drawn = 0;
-        self.line("");
-        self.line("What the agent was told, and what the disk says:");
+        line("");
+        line("What the agent was told, and what the disk says:");
         let mut all_as_promised = true;
         for (scene, (told, ran)) in scenes.iter().zip(told) {
             all_as_promised &= (told.status == "ran") == (*ran == Ran::Yes);
@@ -101,21 +98,9 @@ impl View {
                 Ran::Yes => "it ran",
                 Ran::No => "it did not run",
             };
-            self.line(&format!("  {:<11} {file:<16} told: {:<10} disk: {disk}", scene.tool, told.status));
+            line(&format!("  {:<12} {file:<16} told: {:<10} disk: {disk}", scene.tool, told.status));
         }
         all_as_promised
-    }
-
-    /// One line that stays.
-    pub(crate) fn line(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
-        // Whoever closed our output does not want to hear about it.
-        let _unheard = writeln!(out, "{text}").and_then(|()| out.flush());
-    }
-
-    /// Text of several lines that came from outside.
-    pub(crate) fn lines_from_outside(&self, text: &str) {
-        self.line(&printable_lines(text));
     }
 
     fn draw(&self) {
@@ -139,10 +124,10 @@ impl View {
         }
         let mut text = String::new();
         if screen.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A", screen.drawn));
+            let _infallible = write!(text, "\x1b[{}A", screen.drawn);
         }
         for line in &lines {
-            text.push_str(&format!("\x1b[2K{line}\n"));
+            let _infallible = writeln!(text, "\x1b[2K{line}");
         }
         // A table that got shorter leaves no old lines behind.
         text.push_str("\x1b[J");
@@ -154,4 +139,11 @@ impl View {
     fn lock(&self) -> MutexGuard<'_, Screen> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// One line that stays.
+pub(crate) fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever closed our output does not want to hear about it.
+    let _unheard = writeln!(out, "{text}").and_then(|()| out.flush());
 }
