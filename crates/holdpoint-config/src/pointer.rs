@@ -58,11 +58,7 @@ impl Pointer {
         let Some((first, rest)) = self.keys.split_first() else { return false };
         let mut places = similar(arguments, first);
         for key in rest {
-            let below = |place| match place {
-                Value::Object(map) => similar(map, key),
-                place => child(place, key).into_iter().collect(),
-            };
-            places = places.into_iter().flat_map(below).collect();
+            places = places.into_iter().flat_map(|place| below(place, key)).collect();
         }
         !places.is_empty() && self.find(arguments).is_none()
     }
@@ -109,6 +105,15 @@ pub(crate) fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
         Value::Object(map) => map.get(key),
         Value::Array(items) => index(key).and_then(|at| items.get(at)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// One step down, whatever the case.
+fn below<'v>(value: &'v Value, key: &str) -> Vec<&'v Value> {
+    match value {
+        Value::Object(map) => similar(map, key),
+        Value::Array(_) => child(value, key).into_iter().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
