@@ -117,13 +117,13 @@ impl Doorbell {
     /// Reads the decision of `thread` now, if anybody waits for it. The caller need not be believed: nothing but a
     /// poll comes of it.
     pub fn wake(&self, thread: &str) {
-        if let Some(watched) = self.0.lock().threads.get_mut(thread) {
-            match &mut watched.phase {
+        if let Some(known) = self.0.lock().threads.get_mut(thread) {
+            match &mut known.phase {
                 Phase::Idle { due, long_from } => {
                     *due = Instant::now();
                     *long_from = *due;
                 }
-                Phase::Polling { .. } => watched.rung = true,
+                Phase::Polling { .. } => known.rung = true,
             }
         }
         self.0.changed.notify_one();

@@ -73,7 +73,7 @@ pub struct GateUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GateUrlError {
     /// No URL at all.
-    #[error("this is no URL: {0}")]
+    #[error("this is no URL")]
     Syntax(#[from] url::ParseError),
     /// Neither `https` nor `http`.
     #[error("gate's URL must start with `https://`")]

@@ -43,6 +43,11 @@ async fn our_gate_is_asked_once_more_with_the_same_key_and_bytes() {
         let [first, second] = &sent[..] else { panic!("{name}: {} posts", sent.len()) };
         assert_eq!(first.header("idempotency-key"), second.header("idempotency-key"), "{name}");
         assert_eq!(first.body, second.body, "{name}");
+        assert_eq!(
+            gate.count(Endpoint::Decisions),
+            1,
+            "{name}: the key is enough, nothing has to be looked up"
+        );
     }
 }
 

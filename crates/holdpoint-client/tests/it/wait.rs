@@ -1,7 +1,7 @@
 //! Waiting: how decisions arrive, what is ridden out, what ends it.
 
 use crate::setup::{approver, ask, cause, held, pace, paced, task};
-use holdpoint_client::{ClientError, GateApprover, Pace};
+use holdpoint_client::{ClientError, DecisionOf, GateApprover, Pace};
 use holdpoint_core::{Answer, Approver, CallDigest, Hold, Repeat, Submission};
 use holdpoint_testkit::{Decision, Endpoint, Script, ScriptedGate};
 use serde_json::json;
@@ -13,7 +13,14 @@ const SHORT: Duration = Duration::from_millis(150);
 /// A pace at which nothing but a doorbell or a long poll brings a second poll within a test.
 fn asleep() -> Pace {
     let hour = Duration::from_hours(1);
-    Pace { interval: hour, interval_min: hour, interval_max: hour, ..pace() }
+    Pace {
+        interval: hour,
+        interval_min: hour,
+        interval_max: hour,
+        backoff: hour,
+        backoff_max: hour,
+        ..pace()
+    }
 }
 
 async fn several(approver: &GateApprover, count: u8) -> Vec<Hold> {
@@ -239,6 +246,8 @@ async fn a_doorbell_ends_the_sleep() {
     doorbell.wake("nobody waits for this");
     let ring = async {
         gate.until_count(Endpoint::Decisions, 1).await;
+        // Somebody else's whole poll later, the first one is back and the hold asleep.
+        approver.client().decision(DecisionOf::Thread(hold.thread.as_str()), None).await.expect("pending");
         gate.decide(hold.thread.as_str(), Decision::Approve);
         doorbell.wake(hold.thread.as_str());
     };
@@ -345,15 +354,17 @@ async fn long_polls_take_turns() {
     gate.announce_long_poll(Some(1));
     let approver = paced(&gate, Pace { long_polls_max: 1, ..asleep() });
     let holds = several(&approver, 2).await;
-    let both_had_one = async {
+    let three_long_polls = async {
         loop {
             let polls = gate.recorded_at(Endpoint::Decisions);
-            let had_one = |hold: &Hold| {
-                polls
-                    .iter()
-                    .any(|poll| poll.target.contains(hold.thread.as_str()) && poll.target.contains("wait"))
-            };
-            if holds.iter().all(had_one) {
+            let long: Vec<&str> = polls
+                .iter()
+                .map(|poll| poll.target.as_str())
+                .filter(|target| target.contains("wait"))
+                .collect();
+            if let [first, second, third, ..] = long[..] {
+                assert_ne!(first, second);
+                assert_eq!(first, third);
                 return;
             }
             gate.until_count(Endpoint::Decisions, polls.len() + 1).await;
@@ -362,7 +373,7 @@ async fn long_polls_take_turns() {
     let waits = futures_util::future::join_all(holds.iter().map(|hold| approver.wait(hold, PATIENCE)));
     tokio::select! {
         answers = waits => panic!("{answers:?}"),
-        () = both_had_one => {}
+        () = three_long_polls => {}
     }
 }
 
@@ -382,7 +393,7 @@ async fn a_wait_that_is_dropped_stops_polling() {
         answer = approver.wait(stays, PATIENCE) => panic!("{answer:?}"),
         () = rest => {}
     }
-    gate.until_kept_waiting(0).await;
+    tokio::time::timeout(PATIENCE, gate.until_kept_waiting(0)).await.expect("the long polls are given up");
     let polls = gate.count(Endpoint::Decisions);
     gate.decide(stays.thread.as_str(), Decision::Approve);
     let answer = approver.wait(stays, PATIENCE).await;
