@@ -1,6 +1,7 @@
 use crate::{
     ClientError, DecisionOf, Doorbell, GateClient, LocalKey, Pace,
     binding::Binding,
+    client::asks_for_changes,
     poller::Poller,
     question::{Question, words},
 };
@@ -137,6 +138,7 @@ fn read(hold: &Hold, binding: Binding<'_>, answer: DecisionAnswer) -> Result<Ans
         return Err(ClientError::Contradiction("another task"));
     }
     let about_this = binding.covers(&answer);
+    let asks_for_changes = asks_for_changes(&answer);
     let message = words(answer.message);
     match answer.status {
         _ if answer.thread_state == Some(ThreadState::Expired) => Ok(Answer::Expired { message }),
@@ -148,7 +150,8 @@ fn read(hold: &Hold, binding: Binding<'_>, answer: DecisionAnswer) -> Result<Ans
             message,
         })),
         DecisionStatus::Rejected => Ok(Answer::Rejected { message }),
-        // The poller rides these out.
+        DecisionStatus::PendingReview if asks_for_changes => Ok(Answer::ChangesRequested { message }),
+        // The poller waits on for these.
         DecisionStatus::PendingReview => Ok(Answer::StillHeld),
         DecisionStatus::Unknown(word) => Err(ClientError::unknown_status(&word)),
     }

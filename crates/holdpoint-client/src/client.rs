@@ -167,3 +167,10 @@ fn check_decision(answer: &DecisionAnswer, of: DecisionOf<'_>) -> Result<(), Cli
         (DecisionStatus::Approved | DecisionStatus::PendingReview | DecisionStatus::Rejected, _) => Ok(()),
     }
 }
+
+/// Whether the reviewer of an open thread wants another proposal. Only of a Gate that names the thread's state is it
+/// known that words on an open thread are a reviewer's; elsewhere they may be "please wait".
+pub(crate) fn asks_for_changes(answer: &DecisionAnswer) -> bool {
+    let open = matches!(answer.thread_state, Some(ThreadState::NeedsReview | ThreadState::Escalated));
+    answer.status == DecisionStatus::PendingReview && open && !answer.message.trim().is_empty()
+}

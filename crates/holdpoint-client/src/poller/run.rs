@@ -1,7 +1,7 @@
 //! The task: starts polls that are due, takes in their answers, sleeps.
 
 use super::{Board, Phase, Thread, Watched};
-use crate::{ClientError, DecisionOf, pace::luck};
+use crate::{ClientError, DecisionOf, client::asks_for_changes, pace::luck};
 use futures_util::{StreamExt, future::Either, stream::FuturesUnordered};
 use holdpoint_api::{DecisionAnswer, DecisionStatus, ThreadState};
 use std::{collections::BinaryHeap, sync::Arc, time::Duration};
@@ -222,9 +222,12 @@ impl Thread {
     }
 }
 
+/// Whether the answer is one to act on, rather than to wait on for.
 fn is_decided(answer: &DecisionAnswer) -> bool {
     match answer.status {
-        DecisionStatus::PendingReview => answer.thread_state == Some(ThreadState::Expired),
+        DecisionStatus::PendingReview => {
+            answer.thread_state == Some(ThreadState::Expired) || asks_for_changes(answer)
+        }
         // Unknown words never get here; if one did, its reader refuses it.
         DecisionStatus::Approved | DecisionStatus::Rejected | DecisionStatus::Unknown(_) => true,
     }

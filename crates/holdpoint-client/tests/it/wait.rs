@@ -113,6 +113,29 @@ async fn the_revision_that_was_asked_about_is_the_one_approved() {
     }
 }
 
+/// Words on an open thread are a reviewer's only where the Gate tells states; elsewhere they may be "please wait".
+#[tokio::test]
+async fn a_reviewer_who_asks_for_changes_ends_the_wait() {
+    let gate = ScriptedGate::start().await;
+    let approver = approver(&gate);
+    let hold = held(&approver).await;
+    let words = |answer: &mut serde_json::Value| answer["message"] = json!("half of it, please");
+    gate.script(Endpoint::Decisions, Script::edited(words));
+    let answer = approver.wait(&hold, PATIENCE).await;
+    assert!(
+        matches!(&answer, Ok(Answer::ChangesRequested { message: Some(said) }) if said == "half of it, please"),
+        "{answer:?}"
+    );
+
+    let hosted = move |answer: &mut serde_json::Value| {
+        words(answer);
+        answer["thread_state"] = json!(null);
+    };
+    gate.script_all(Endpoint::Decisions, Some(Script::edited(hosted)));
+    let answer = approver.wait(&hold, SHORT).await;
+    assert!(matches!(answer, Ok(Answer::StillHeld)), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_binding_we_did_not_write_is_refused_without_asking() {
     let gate = ScriptedGate::start().await;
