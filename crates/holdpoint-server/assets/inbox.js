@@ -71,7 +71,8 @@
     const note = $("note");
     if (note) {
       note.value = written;
-      news("The agent or another reviewer changed this request. Look again before you decide.");
+      holdUntilSeen(fresh);
+      news("This request changed. Look again before you decide.");
     } else if (written) {
       const kept = document.createElement("div");
       kept.append("Your note was not sent: ", Object.assign(document.createElement("q"), { textContent: written }));
@@ -80,6 +81,24 @@
     } else {
       news("This was just decided.");
     }
+  };
+
+  // A click that was on its way must not decide on what came under it.
+  const holdUntilSeen = (panel) => {
+    const buttons = Array.from(panel.querySelectorAll("button[name=verdict]"));
+    const seen = Object.assign(document.createElement("button"), {
+      type: "button",
+      id: "seen",
+      className: "quiet seen",
+      textContent: "This changed just now. I have looked at it again.",
+    });
+    for (const button of buttons) button.disabled = true;
+    seen.addEventListener("click", () => {
+      for (const button of buttons) button.disabled = false;
+      seen.remove();
+      $("note").focus();
+    });
+    buttons[0].parentElement.before(seen);
   };
 
   let silence;

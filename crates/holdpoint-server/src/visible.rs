@@ -44,6 +44,21 @@ pub(crate) fn line(text: &str) -> Html {
     Html(html)
 }
 
+/// One line of our own words, with what stands between backticks as code.
+pub(crate) fn with_code(text: &str) -> Html {
+    if text.matches('`').count() % 2 == 1 {
+        return line(text);
+    }
+    let mut html = String::with_capacity(text.len() + 32);
+    for (index, part) in text.split('`').enumerate() {
+        let (before, after) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
+        html.push_str(before);
+        part.chars().for_each(|character| push_html(&mut html, character));
+        html.push_str(after);
+    }
+    Html(html)
+}
+
 /// Text of several lines for a page. Line breaks and tabs stay.
 pub(crate) fn block(text: &str) -> Html {
     let mut html = String::with_capacity(text.len());

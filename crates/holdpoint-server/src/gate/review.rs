@@ -28,8 +28,8 @@ pub struct ThreadReport {
     pub thread: Thread,
     /// Its revisions, the oldest first.
     pub revisions: Vec<Revision>,
-    /// The images of the current revision.
-    pub images: Vec<ImageInfo>,
+    /// The images of each revision that has some.
+    pub images: Vec<(RevisionId, Vec<ImageInfo>)>,
     /// What happened in its task, the oldest first.
     pub timeline: Vec<LogRow>,
     /// The images of the events among that.
@@ -80,7 +80,13 @@ impl GateServer {
         let Some(thread) = self.thread(id).await? else { return Ok(None) };
         let store = self.store();
         let revisions = store.revisions(id).await?;
-        let images = store.images_of(id, &thread.revision.id).await?;
+        let mut images = Vec::new();
+        for revision in &revisions {
+            let attached = store.images_of(id, &revision.id).await?;
+            if !attached.is_empty() {
+                images.push((revision.id.clone(), attached));
+            }
+        }
         let limit = self.options.limits.timeline_shown;
         let timeline = store.timeline(thread.agent_id, &thread.task_id, limit).await?;
         let mut event_images = Vec::new();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::failure::PageFailure;
 use super::page::{Chrome, render};
-use super::words::{self, Badge, When};
+use super::words::{self, Badge, Expires, When};
 use crate::gate::{GateServer, Visitor};
 use crate::visible::{self, Html};
 
@@ -72,7 +72,7 @@ struct Row {
     risk: Badge,
     state: Badge,
     opened: When,
-    expires: Option<String>,
+    expires: Option<Expires>,
     revised: Option<i64>,
     changes_asked: bool,
     decided: Option<(Html, When)>,
@@ -155,7 +155,7 @@ impl Row {
             risk: words::risk(revision.risk_level),
             state: words::state(&thread.state),
             opened: When::new(thread.opened_at, now),
-            expires: thread.expires_at.filter(|_| open).map(|at| words::left(at, now)),
+            expires: thread.expires_at.filter(|_| open).map(|at| Expires::new(at, now)),
             revised: (revision.number > 1).then_some(revision.number),
             changes_asked: open && thread.feedback.is_some(),
             decided,

@@ -22,6 +22,8 @@ pub(super) struct FieldView {
     pub(super) name: Html,
     pub(super) value: ValueView,
     pub(super) change: Change,
+    /// What it was before, when it changed.
+    pub(super) was: Option<Html>,
 }
 
 /// How a field differs from the revision before.
@@ -37,6 +39,8 @@ pub(super) enum Change {
 pub(super) enum ValueView {
     /// A text that reads as nothing else.
     Text(Html),
+    /// A text of several lines, such as a statement or a file.
+    Lines(Html),
     /// A text that would look like something else without its quotes.
     Quoted(Html),
     /// A number, true, false or null.
@@ -47,6 +51,9 @@ pub(super) enum ValueView {
 
 /// Past this a table helps nobody, and the raw text says it all.
 const TABLE_BYTES_MAX: usize = 256 * 1024;
+
+/// A longer value before a change is not repeated beside the new one.
+const WAS_CHARACTERS_MAX: usize = 200;
 
 impl PayloadView {
     /// The view of a payload, and of what changed since `before`.
@@ -69,6 +76,7 @@ impl PayloadView {
                         name: visible::line(name),
                         value: ValueView::new(value),
                         change: change(value, name, before.as_ref()),
+                        was: was(value, name, before.as_ref()),
                     })
                     .collect();
             }
@@ -79,7 +87,7 @@ impl PayloadView {
                     Some(_) | None => Change::Same,
                 };
                 let name = visible::line("whole payload");
-                view.fields.push(FieldView { name, value: ValueView::new(&whole), change });
+                view.fields.push(FieldView { name, value: ValueView::new(&whole), change, was: None });
             }
         }
         view
@@ -92,6 +100,7 @@ impl ValueView {
             Value::String(text) if looks_like_something_else(text) => {
                 Self::Quoted(visible::block(&Value::from(text.as_str()).to_string()))
             }
+            Value::String(text) if text.contains('\n') => Self::Lines(visible::block(text)),
             Value::String(text) => Self::Text(visible::block(text)),
             Value::Null | Value::Bool(_) | Value::Number(_) => Self::Plain(visible::line(&value.to_string())),
             Value::Array(list) if list.is_empty() => Self::Plain(visible::line("[]")),
@@ -120,4 +129,15 @@ fn change(value: &Value, name: &str, before: Option<&Map<String, Value>>) -> Cha
 fn gone(fields: &Map<String, Value>, before: Option<&Map<String, Value>>) -> Vec<Html> {
     let names = before.into_iter().flat_map(Map::keys);
     names.filter(|name| !fields.contains_key(*name)).map(|name| visible::line(name)).collect()
+}
+
+/// The value before, where it fits beside the new one; else the earlier version is there to look at.
+fn was(value: &Value, name: &str, before: Option<&Map<String, Value>>) -> Option<Html> {
+    let old = before?.get(name).filter(|old| *old != value)?;
+    let text = match old {
+        Value::String(text) if !looks_like_something_else(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let fits = text.chars().count() <= WAS_CHARACTERS_MAX;
+    Some(visible::line(if fits { &text } else { "see the version before" }))
 }

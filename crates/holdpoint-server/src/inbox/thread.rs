@@ -4,7 +4,7 @@ use askama::Template;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use holdpoint_store::{Folder, ImageId, ThreadId, ThreadQuery, ThreadState};
+use holdpoint_store::{Folder, ImageId, ImageInfo, Revision, RevisionId, ThreadId, ThreadQuery, ThreadState};
 use http::{HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::failure::PageFailure;
 use super::page::{Chrome, render};
 use super::payload::{Change, PayloadView, ValueView};
 use super::timeline::{Moment, moments};
-use super::words::{self, Badge, When};
+use super::words::{self, Badge, Expires, When};
 use crate::gate::{GateServer, ThreadReport, TimelineStart, Visitor};
 use crate::rules::Trace;
 use crate::visible::{self, Html};
@@ -49,6 +49,7 @@ struct ThreadPage {
     /// Changes whenever the decision panel has to be made anew.
     panel: String,
     open: bool,
+    what: &'static str,
     subject: Html,
     state: Badge,
     risk: Badge,
@@ -58,13 +59,12 @@ struct ThreadPage {
     workflow: Html,
     label: Html,
     opened: When,
-    expires: Option<String>,
+    expires: Option<Expires>,
     revision: RevisionView,
     earlier: Vec<RevisionView>,
     feedback: Option<Html>,
     decided: Option<DecidedView>,
     why: Option<Why>,
-    images: Vec<i64>,
     moments: Vec<Moment>,
     moments_cut: bool,
     /// What the visitor had written before the page changed under them.
@@ -83,6 +83,7 @@ struct RevisionView {
     digest: String,
     made: When,
     unknown: Option<Html>,
+    images: Vec<i64>,
 }
 
 #[derive(Debug)]
@@ -165,11 +166,11 @@ impl ThreadPage {
         let mut views: Vec<RevisionView> = Vec::with_capacity(revisions.len());
         let mut before: Option<&str> = None;
         for revision in revisions {
-            views.push(RevisionView::new(revision, before, now));
+            views.push(RevisionView::new(revision, images, before, now));
             before = Some(&revision.payload);
         }
         // The last one is the current one; a store that lists none still has the thread's own.
-        let revision = views.pop().unwrap_or_else(|| RevisionView::new(&thread.revision, None, now));
+        let revision = views.pop().unwrap_or_else(|| RevisionView::new(&thread.revision, images, None, now));
         views.reverse();
         Self {
             chrome,
@@ -178,6 +179,7 @@ impl ThreadPage {
             id: thread.id.as_str().to_owned(),
             panel: format!("{} {} {}", thread.state.as_str(), revision.number, thread.feedback.is_some()),
             open,
+            what: what(&thread.state),
             subject: visible::line(&thread.revision.subject),
             state: words::state(&thread.state),
             risk: words::risk(thread.revision.risk_level),
@@ -187,13 +189,12 @@ impl ThreadPage {
             workflow: visible::line(&thread.revision.workflow_name),
             label: visible::line(&thread.revision.task_label),
             opened: When::new(thread.opened_at, now),
-            expires: thread.expires_at.filter(|_| open).map(|at| words::left(at, now)),
+            expires: thread.expires_at.filter(|_| open).map(|at| Expires::new(at, now)),
             revision,
             earlier: views,
             feedback: thread.feedback.as_deref().filter(|_| open).map(visible::block),
             decided: DecidedView::new(&thread.state, now),
             why: Why::new(&thread.revision.rule_trace),
-            images: images.iter().map(|image| image.id.0).collect(),
             moments: moments(timeline, event_images, &thread.id, now),
             moments_cut: *timeline_starts == TimelineStart::Later,
             note,
@@ -201,8 +202,22 @@ impl ThreadPage {
     }
 }
 
+fn what(state: &ThreadState) -> &'static str {
+    match state {
+        ThreadState::Open(_) => "What will run",
+        ThreadState::Approved(_) => "What was approved",
+        ThreadState::Rejected(_) | ThreadState::Expired { .. } => "What was asked for",
+    }
+}
+
 impl RevisionView {
-    fn new(revision: &holdpoint_store::Revision, before: Option<&str>, now: Timestamp) -> Self {
+    fn new(
+        revision: &Revision,
+        images: &[(RevisionId, Vec<ImageInfo>)],
+        before: Option<&str>,
+        now: Timestamp,
+    ) -> Self {
+        let images = images.iter().filter(|(id, _)| *id == revision.id).flat_map(|(_, images)| images);
         let unknown = serde_json::from_str::<Trace<'_>>(&revision.rule_trace)
             .ok()
             .and_then(|trace| trace.unknown_fields)
@@ -218,6 +233,7 @@ impl RevisionView {
             digest: revision.payload_digest.clone(),
             made: When::new(revision.made_at, now),
             unknown,
+            images: images.map(|image| image.id.0).collect(),
         }
     }
 }
@@ -248,8 +264,8 @@ impl Why {
         let rules = trace
             .rules
             .iter()
-            .map(|rule| (visible::line(&rule.rule), rule.action.as_str(), visible::line(&rule.finding)));
-        Some(Self { sentence: visible::line(&trace.sentence()), rules: rules.collect() })
+            .map(|rule| (visible::with_code(&rule.rule), rule.action.as_str(), visible::line(&rule.finding)));
+        Some(Self { sentence: visible::with_code(&trace.sentence()), rules: rules.collect() })
     }
 }
 

@@ -35,14 +35,28 @@ fn age(seconds: i64) -> String {
     }
 }
 
-/// How long until then; for what expires.
-pub(super) fn left(until: Timestamp, now: Timestamp) -> String {
-    match until.duration_since(now).as_secs() {
-        ..1 => "now".to_owned(),
-        seconds @ 1..60 => format!("in {seconds} s"),
-        seconds @ 60..3_600 => format!("in {} min", seconds / 60),
-        seconds @ 3_600..172_800 => format!("in {} h", seconds / 3_600),
-        seconds => format!("in {} days", seconds / 86_400),
+/// When something that waits will expire.
+#[derive(Debug, Clone)]
+pub(super) struct Expires {
+    pub(super) class: &'static str,
+    pub(super) words: String,
+}
+
+/// Less than this is worth a colour.
+const SOON_SECONDS: i64 = 15 * 60;
+
+impl Expires {
+    pub(super) fn new(at: Timestamp, now: Timestamp) -> Self {
+        let seconds = at.duration_since(now).as_secs();
+        let rounded = |unit: i64| (seconds + unit / 2) / unit;
+        let words = match seconds {
+            ..1 => "now".to_owned(),
+            1..60 => format!("in {seconds} s"),
+            60..3_600 => format!("in {} min", rounded(60)),
+            3_600..172_800 => format!("in {} h", rounded(3_600)),
+            _ => format!("in {} days", rounded(86_400)),
+        };
+        Self { class: if seconds < SOON_SECONDS { "expires soon" } else { "expires" }, words }
     }
 }
 

@@ -1,11 +1,17 @@
 use proptest::prelude::*;
 
-use super::{block, line, visible};
+use super::{block, line, visible, with_code};
 
 #[test]
 fn markup_stays_text() {
     assert_eq!(line("<script>\"&'").to_string(), "&lt;script&gt;&quot;&amp;&#39;");
     assert_eq!(block("</pre>").to_string(), "&lt;/pre&gt;");
+}
+
+#[test]
+fn backticks_mark_code_and_nothing_else() {
+    assert_eq!(with_code("`a<b>` is above 5").to_string(), "<code>a&lt;b&gt;</code> is above 5");
+    assert_eq!(with_code("odd ` one").to_string(), "odd ` one");
 }
 
 #[test]

@@ -86,7 +86,7 @@ async fn a_thread_shows_the_payload_before_the_agents_words() {
     at(r#"<span class="text quoted"><bdi>&quot;500&quot;</bdi></span> <span class="kind">text</span>"#);
     at("12345678901234567890123.50");
     at("&quot;deep&quot;");
-    at("A rule says review: `amount` is above 250.");
+    at("A rule says review: <code>amount</code> is above 250.");
     at("did not match");
     at(asked["payload_digest"].as_str().unwrap());
     at("Order placed 14 days ago via web");

@@ -146,3 +146,22 @@ async fn feedback_ends_with_the_next_revision() {
     assert_eq!(world.poll(&key, &thread).await["message"], "");
     assert!(matches!(world.decide(&thread, VerdictKind::Approve, "anna").await, DecideOutcome::Won(_)));
 }
+
+#[tokio::test]
+async fn what_earlier_versions_said_and_showed_stays_to_be_seen() {
+    let (world, key, _) = World::declared().await;
+    let cookie = world.sign_in().await;
+    let mut body = crate::world::refund(500);
+    body["images"] = json!(["iVBORw0KGgoAAAA="]);
+    let asked = world.ask(&key, "t", &body).await.json();
+    let thread = asked["thread_id"].as_str().unwrap();
+    revise(&world, &key, "t", &format!("revision.t.{thread}"), revision("r2", 400)).await;
+    let page = world.page(&cookie, &format!("/threads/{thread}")).await;
+    let (now, earlier) = page.text().split_once("Earlier versions").unwrap();
+    assert!(
+        now.contains("was <s><bdi>500</bdi></s>")
+            && now.contains("No longer there: <code><bdi>currency</bdi>")
+    );
+    assert!(!now.contains("/images/") && earlier.contains("/images/"));
+    assert!(earlier.contains("Issue refund of $500 to customer cus_99"));
+}
