@@ -12,6 +12,9 @@ use crate::command::{self, cargo, output, program, root, target};
 pub(crate) fn write() -> Result<()> {
     for path in paths()? {
         let file = root().join(&path);
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         std::fs::write(&file, printed(&path)?).with_context(|| format!("cannot write {}", file.display()))?;
         println!("wrote {path}");
     }

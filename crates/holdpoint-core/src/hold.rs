@@ -16,6 +16,9 @@ const CLAIM_STALE: SignedDuration = SignedDuration::from_secs(30);
 /// How long to leave a hold alone that somebody else is moving.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A result that nobody came back for in this time belongs to the past: the same call is a new one by then.
+const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
 /// One call on its way through [`Gate::admit_for`].
 pub(crate) struct GatedCall<'a> {
     gate: &'a Gate,
@@ -32,6 +35,8 @@ enum Turn {
     Admitted(Admission),
     /// Somebody else moved the hold; look again.
     Again(HoldId, ThreadId),
+    /// What there was to collect is too old; the call is a new one.
+    Over,
 }
 
 /// What a reviewer's yes came to.
@@ -77,6 +82,7 @@ impl<'a> GatedCall<'a> {
                     joined = Some(id);
                     self.pause(thread).await?;
                 }
+                Turn::Over => {}
             }
         }
     }
@@ -172,8 +178,14 @@ impl<'a> GatedCall<'a> {
             return Ok(Turn::Again(held.id, held.hold.thread));
         };
         let parts = &self.gate.parts;
+        let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);
+        let too_old = parts.clock.now().duration_since(ran_at) > RESULT_KEPT;
         let delivery =
             Delivery::of_hold(held.id, flight, Arc::clone(&parts.journal), Arc::clone(&parts.clock));
+        if too_old {
+            delivery.delivered().await;
+            return Ok(Turn::Over);
+        }
         if let Some(result) = held.result {
             return Ok(Turn::Admitted(Admission::Replay(result, delivery)));
         }

@@ -71,6 +71,22 @@ async fn a_result_that_was_not_delivered_is_handed_out_and_nothing_runs_again() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_that_nobody_came_back_for_is_not_handed_out_for_ever() {
+    let house = House::new();
+    house.approver.decide("THR-1", Verdict::Approve);
+    house.journal.fail(Operation::Deliver, Fault::Refused);
+    assert_eq!(house.call(pay(1)).await, "ran pay");
+    house.journal.repair();
+    house.clock.shift(jiff::SignedDuration::from_hours(25));
+    let asked_anew = house.spawn(pay(1));
+    house.approver.until_waiting(1).await;
+    assert_eq!(house.ran().len(), 1, "a person decides about it anew");
+    house.approver.decide("THR-2", Verdict::Approve);
+    assert_eq!(asked_anew.await.unwrap(), "ran pay");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_too_large_to_keep_is_said_to_be_lost_once_and_nothing_runs_again() {
     let house = House::new();
     house.approver.decide_all(Verdict::Approve);
