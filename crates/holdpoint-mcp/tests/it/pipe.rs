@@ -16,7 +16,7 @@ pub(crate) struct Pipes {
     client_lines: mpsc::UnboundedReceiver<String>,
     server: Arc<tokio::sync::Mutex<Option<DuplexStream>>>,
     server_lines: mpsc::UnboundedReceiver<String>,
-    /// What the server says of its tools.
+    /// What the server says of its tools; nothing: the test answers for it.
     pub(crate) tools: Arc<Mutex<String>>,
     pub(crate) relay: JoinHandle<ExitReason>,
 }
@@ -47,7 +47,7 @@ impl Pipes {
             let (tools, server, for_server) =
                 (listed.lock().unwrap().clone(), Arc::clone(&answers), for_server.clone());
             async move {
-                match own_list_id(&line) {
+                match own_list_id(&line).filter(|_| !tools.is_empty()) {
                     Some(id) => {
                         let answer =
                             format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"tools\":{tools}}}}}\n");

@@ -259,6 +259,25 @@ async fn a_call_cancelled_while_held_never_runs() {
     assert_eq!(pipes.house.journal.states(), [HoldState::Cancelled]);
 }
 
+/// Nobody is asked about it, and yet it waits: for the list of tools.
+#[tokio::test(start_paused = true)]
+async fn a_passing_call_cancelled_before_it_was_sent_never_runs() {
+    let mut pipes = Pipes::new();
+    pipes.house.set("read", Action::Pass);
+    let tools = std::mem::take(&mut *pipes.tools.lock().unwrap());
+    pipes.say(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"}}"#).await;
+    let list: serde_json::Value = serde_json::from_str(&pipes.seen().await).unwrap();
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
+    pipes.server_saw_nothing().await;
+    pipes.answer(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{"tools":{tools}}}}}"#, list["id"])).await;
+    pipes.client_heard_nothing().await;
+    pipes.server_saw_nothing().await;
+    // The next one passes.
+    let call = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"read"}}"#;
+    pipes.say(call).await;
+    assert_eq!(pipes.seen().await, call);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_in_flight_goes_to_the_server() {
     let mut pipes = Pipes::new();
