@@ -18,6 +18,12 @@ impl Pipe {
         Lines::start(command).map(Self)
     }
 
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
     /// The handshake of the revision that most clients speak.
     pub fn initialize(&mut self, revision: &str) -> Result<Value> {
         self.say(&json!({

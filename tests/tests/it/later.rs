@@ -79,8 +79,9 @@ fn the_same_call_again_over_http() -> Result<()> {
 /// The proxy dies at this very instruction while a call is held; approved before or after its next start, it runs once.
 #[test]
 fn the_proxy_is_killed() -> Result<()> {
-    for (sdk, era) in CLIENTS {
-        for approved_while_it_is_dead in [true, false] {
+    for (number, (sdk, era)) in CLIENTS.into_iter().enumerate() {
+        {
+            let approved_while_it_is_dead = number % 2 == 0;
             let ledger = Ledger::new()?;
             let mut house = house_of(&ledger)?;
             let _gate = house.serve()?;
@@ -159,7 +160,10 @@ fn killed_while_the_tool_runs() -> Result<()> {
             break;
         }
     }
+    let tool_server = only_child(pipe.pid())?;
     pipe.kill_9()?;
+    // It would finish its ten minutes before it looks at its closed input.
+    kill(tool_server, Kill::Nine)?;
 
     let mut pipe = house.pipe(&proxy)?;
     pipe.initialize("2025-11-25")?;

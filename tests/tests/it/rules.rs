@@ -1,7 +1,7 @@
 //! What Gate's rules and the configuration decide without a person, and what nobody is asked about.
 
 use crate::fake_gate::FakeGate;
-use crate::told::{CLIENTS, LEGACY, decision, house_at, house_of, ran, refund, refunded, refused, text};
+use crate::told::{CLIENTS, LEGACY, STATELESS, decision, house_at, house_of, ran, refund, refunded, refused, text};
 use anyhow::{Context as _, Result};
 use holdpoint_e2e::{Client, House, Ledger, Recorded, Sdk, ToolServer};
 use holdpoint_testkit::Endpoint;
@@ -145,26 +145,33 @@ fn lists_are_untouched() -> Result<()> {
     let agent = house.run(&["agents", "create", "lister", "--json"])?.json()?;
     house.set_env("STACKSONA_API_KEY", agent["key"].as_str().context("no key")?);
 
-    for (sdk, era) in CLIENTS {
-        let mut pairs = vec![
-            (json!({ "stdio": ledger.command(), "era": era }), house.target(&house.proxy("ledger"), era)),
-            (json!({ "http": ledger_http.url(), "era": era }), json!({ "http": up.mcp_url("ledger-http")?, "era": era })),
-        ];
-        if era == LEGACY {
-            let direct = ToolServer::Everything.command();
-            pairs.push((json!({ "stdio": direct, "era": era }), house.target(&house.proxy("everything"), era)));
-            pairs.push((
-                json!({ "http": everything_http.url(), "era": era }),
-                json!({ "http": up.mcp_url("everything-http")?, "era": era }),
-            ));
-        }
-        for (direct, through) in pairs {
-            let mut direct = Client::connect(sdk, &direct)?;
-            let mut through = Client::connect(sdk, &through)?;
-            let (expected, seen) = (direct.tools()?, through.tools()?);
-            assert!(expected.as_array().is_some_and(|tools| tools.len() >= 4), "{expected}");
-            assert_eq!(seen, expected, "{sdk:?} {era}");
-        }
+    let stdio = |command: Vec<String>, name: &str| {
+        let through = |era| house.target(&house.proxy(name), era);
+        (json!({ "stdio": command }), through(LEGACY), through(STATELESS))
+    };
+    let http = |url: &str, name: &str| -> Result<_> {
+        let through = |era| Ok::<_, anyhow::Error>(json!({ "http": up.mcp_url(name)?, "era": era }));
+        Ok((json!({ "http": url }), through(LEGACY)?, through(STATELESS)?))
+    };
+    let of_ledger = [stdio(ledger.command(), "ledger"), http(ledger_http.url(), "ledger-http")?];
+    let of_everything = [
+        stdio(ToolServer::Everything.command(), "everything"),
+        http(everything_http.url(), "everything-http")?,
+    ];
+    let mut pairs = Vec::new();
+    for (mut direct, legacy, stateless) in of_ledger {
+        pairs.push((Sdk::Python, direct.clone(), legacy));
+        direct["era"] = json!(STATELESS);
+        pairs.push((Sdk::TypeScript2, direct, stateless));
+    }
+    for (direct, legacy, _) in of_everything {
+        pairs.push((Sdk::TypeScript1, direct, legacy));
+    }
+    for (sdk, direct, through) in pairs {
+        let expected = Client::connect(sdk, &direct)?.tools()?;
+        let seen = Client::connect(sdk, &through)?.tools()?;
+        assert!(expected.as_array().is_some_and(|tools| tools.len() >= 4), "{expected}");
+        assert_eq!(seen, expected, "{sdk:?} {through}");
     }
     assert_eq!(ledger.runs()?, NONE);
     assert_eq!(record.runs()?, NONE);
