@@ -183,9 +183,17 @@ async fn a_connection_closed_before_the_stream_withdraws_a_stateless_call() {
 }
 
 async fn ended(web: &Web, state: HoldState) {
-    while web.house.journal.states() != [state] {
-        tokio::task::yield_now().await;
-    }
+    until(|| web.house.journal.states() == [state]).await;
+}
+
+/// The proxy does it by itself, soon.
+async fn until(reached: impl Fn() -> bool) {
+    let waited = async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waited).await.expect("it does not happen");
 }
 
 #[tokio::test]
@@ -222,9 +230,7 @@ async fn a_result_that_nobody_waited_for_is_collected_later() {
     assert!(!web.house.journal.holds()[0].delivered);
     let answer = text(web.post(write_call(r#""again""#, "a")).await).await;
     assert_eq!(answer, result_of(r#""again""#, "done"));
-    while !web.house.journal.holds()[0].delivered {
-        tokio::task::yield_now().await;
-    }
+    until(|| web.house.journal.holds()[0].delivered).await;
     web.server_saw_nothing().await;
 }
 
