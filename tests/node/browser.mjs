@@ -4,7 +4,8 @@
 //              "click": "Approve" | "Reject", "screenshots": "FOLDER"}
 //   stdout    one JSON line per event: signed_in, opened, clicked, console (messages of the page that are errors), error, closed
 //
-// Elements are found the way a person or a screen reader finds them: by role and name.
+// Elements are found the way a person or a screen reader finds them, by role and name; threads by where they lead, since
+// the list shows titles.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,7 +49,7 @@ try {
   await page.goto(work.sign_in_url);
   const confirm = page.getByRole('button', { name: /sign in/i });
   if (await confirm.isVisible()) await confirm.click();
-  const threads = page.locator('main').getByRole('link').filter({ hasText: work.thread ?? /THR-/ });
+  const threads = page.locator(`main a[href${work.thread ? `="/threads/${work.thread}"` : '^="/threads/"'}]`);
   await threads.first().waitFor();
   emit({ event: 'signed_in', url: page.url(), title: await page.title(), screenshot: await shot(page, 'inbox') });
 

@@ -68,8 +68,7 @@ impl Lines {
     /// The next line, or an error once `deadline` has passed or the child has closed its output.
     pub(crate) fn next(&mut self, deadline: Instant) -> Result<Value> {
         let line = self.next_bytes(deadline)?;
-        serde_json::from_slice(&line)
-            .with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&line)))
+        serde_json::from_slice(&line).with_context(|| format!("not JSON: {}", String::from_utf8_lossy(&line)))
     }
 
     /// The same, with its line end and unread.

@@ -110,7 +110,9 @@ fn read(mut stream: &TcpStream) -> Result<Answer> {
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if bytes.is_empty() => return Err(error).context("the connection broke without an answer"),
+            Err(error) if bytes.is_empty() => {
+                return Err(error).context("the connection broke without an answer");
+            }
             // Cut off, after an answer had come.
             Err(_) => break,
         }

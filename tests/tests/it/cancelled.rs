@@ -82,7 +82,11 @@ fn a_client_that_ran_out_of_time() -> Result<()> {
             "do": "call", "id": "a", "tool": "refund", "arguments": refund("1", 500), "timeout_ms": 1000,
         }))?;
         let end = client.end_of("a")?;
-        assert_eq!((&end["event"], &end["kind"]), (&json!("error"), &json!("timeout")), "{sdk:?} {era}: {end}");
+        assert_eq!(
+            (&end["event"], &end["kind"]),
+            (&json!("error"), &json!("timeout")),
+            "{sdk:?} {era}: {end}"
+        );
         // Held or withdrawn: in neither case does a later approval run it while nobody asks again.
         let threads = house.inbox_of(1)?;
         house.approve(threads[0]["thread_id"].as_str().unwrap_or_default(), "")?;

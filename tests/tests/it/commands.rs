@@ -1,1 +1,175 @@
-//! placeholder
+//! The commands that a person types first.
+
+use anyhow::Result;
+use holdpoint_e2e::{House, here};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+fn repository() -> String {
+    here().parent().unwrap_or(here()).display().to_string()
+}
+
+/// Four calls through a real gate; `--yes` answers for the person.
+fn demonstrates(arguments: &[&str], tool_server: &str) -> Result<()> {
+    let house = House::new()?;
+    let ran = house.run(arguments)?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let out = &ran.stdout;
+    assert!(out.contains(tool_server), "{out}");
+    assert!(out.contains("/sign-in?token="), "the inbox link: {out}");
+    let count = |part: &str| out.lines().filter(|line| line.contains(part)).count();
+    for (told, disk, times) in
+        [("told: ran", "disk: it ran", 3), ("told: rejected", "disk: it did not run", 1)]
+    {
+        assert_eq!((count(told), count(disk)), (times, times), "{told}: {out}");
+    }
+    for record in
+        ["a rule allowed", "a rule rejected", "review opened", "approved by", "one-time token used up"]
+    {
+        assert!(out.contains(record), "no `{record}` in the record:\n{out}");
+    }
+    assert!(!out.contains('\u{1b}'), "no escape codes where nobody sees them: {out:?}");
+    Ok(())
+}
+
+#[test]
+fn demo_with_the_bundled_tool_server() -> Result<()> {
+    demonstrates(&["demo", "--yes", "--bundled"], "the bundled one")
+}
+
+#[test]
+fn demo_with_what_is_there() -> Result<()> {
+    // From npm where Node and the network are, else the bundled one: either is right here.
+    demonstrates(&["demo", "--yes"], "Tool server")
+}
+
+/// What the repository ships is right, as it is checked out.
+#[test]
+fn check_finds_nothing_wrong_with_the_shipped_configuration() -> Result<()> {
+    let mut house = House::new()?;
+    for (name, value) in [
+        ("STACKSONA_GATE_URL", "http://127.0.0.1:9"),
+        ("STACKSONA_API_KEY", "sg_key"),
+        ("PAYMENTS_TOKEN", "token"),
+    ] {
+        house.set_env(name, value);
+    }
+    let config = format!("{}/config", repository());
+    let ran = house.run(&["check", &config])?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = house.run(&["check", &config, "--json"])?.json()?;
+    assert!(ran.is_object(), "{ran}");
+    Ok(())
+}
+
+/// README's example, word for word.
+#[test]
+fn explain_says_what_would_be_asked_and_why() -> Result<()> {
+    let mut house = House::new()?;
+    for (name, value) in [
+        ("STACKSONA_GATE_URL", "http://127.0.0.1:9"),
+        ("STACKSONA_API_KEY", "sg_key"),
+        ("PAYMENTS_TOKEN", "token"),
+    ] {
+        house.set_env(name, value);
+    }
+    let config = format!("{}/config", repository());
+    let readme = std::fs::read_to_string(format!("{}/README.md", repository()))?;
+    let arguments = readme.lines().find_map(|line| line.trim().strip_prefix("--args '")?.strip_suffix('\''));
+    let arguments = arguments.unwrap_or_default();
+    assert!(arguments.contains("4242424242424242"), "README has another example now");
+    let explain = [
+        "explain",
+        "--config",
+        &config,
+        "--server",
+        "payments",
+        "--tool",
+        "issue_refund",
+        "--args",
+        arguments,
+    ];
+    let text = house.run(&explain)?.success()?;
+    for part in
+        ["is gated", "payments.yaml:4", "Issue refund of $500 to customer cus_99", "\"amount\": 500", "high"]
+    {
+        assert!(text.contains(part), "no `{part}` in:\n{text}");
+    }
+    assert!(!text.contains("4242"), "the card is masked:\n{text}");
+    let json = house.run(&[&explain[..], &["--json"]].concat())?.json()?;
+    assert!(!json.to_string().contains("4242"), "{json}");
+    assert_eq!(json["plan"], "gate", "{json}");
+
+    let passes = ["explain", "--config", &config, "--server", "files", "--tool", "read_text_file", "--json"];
+    assert_eq!(house.run(&passes)?.json()?["plan"], "pass");
+    let denied =
+        ["explain", "--config", &config, "--server", "payments", "--tool", "delete_customer", "--json"];
+    assert_eq!(house.run(&denied)?.json()?["plan"], "deny");
+    Ok(())
+}
+
+const COMMANDS: [&str; 22] = [
+    "",
+    "up",
+    "demo",
+    "proxy",
+    "serve",
+    "check",
+    "explain",
+    "inbox",
+    "approve",
+    "reject",
+    "sign-in",
+    "gate",
+    "gate apply",
+    "agents",
+    "agents create",
+    "holds",
+    "holds list",
+    "holds resolve",
+    "tools",
+    "tools list",
+    "tools accept",
+    "help",
+];
+
+/// Short enough to be read, and the same for every reader.
+#[test]
+fn help() -> Result<()> {
+    let house = House::new()?;
+    let mut story = String::new();
+    for command in COMMANDS {
+        let mut arguments: Vec<&str> = command.split_whitespace().collect();
+        arguments.push(if command == "help" { "proxy" } else { "-h" });
+        let ran = house.run(&arguments)?;
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{command}: {ran:?}");
+        assert!(ran.stdout.lines().count() <= 45, "{command}: too long to be read:\n{}", ran.stdout);
+        let text: String = ran.stdout.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{command}: too wide:\n{text}");
+        let shown = text.replace(&house.path().display().to_string(), "HOUSE");
+        write!(story, "$ holdpoint {}\n{shown}\n", arguments.join(" "))?;
+    }
+    insta::assert_snapshot!("help", story);
+    let version = house.run(&["--version"])?.success()?;
+    assert_eq!(version, format!("holdpoint {}\n", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// The command line's data is for programs, its talk for people.
+#[test]
+fn json_is_one_value_on_standard_output() -> Result<()> {
+    let mut house = House::new()?;
+    let _gate = house.serve()?;
+    for command in [
+        &["inbox", "--json"][..],
+        &["holds", "list", "--json"],
+        &["tools", "list", "--json"],
+        &["sign-in", "--json"],
+    ] {
+        let ran = house.run(command)?;
+        assert_eq!(ran.stdout.lines().count(), 1, "{command:?}: {ran:?}");
+        let value: Value = serde_json::from_str(&ran.stdout)?;
+        assert!(value.is_array() || value.is_object(), "{command:?}: {value}");
+    }
+    Ok(())
+}

@@ -25,7 +25,8 @@ fn all_messages_cross_byte_for_byte() -> Result<()> {
     // its result, and from then on sample by sample.
     let warm = r#"{"jsonrpc":"2.0","id":"warm","result":{"content":[]}}"#;
     let samples_of_server: Vec<&str> = samples(SERVER).map(|(_, sample)| sample).collect();
-    let quiet = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"quiet"}}"#;
+    let quiet =
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"quiet"}}"#;
     std::fs::write(&script, [&[hello, quiet, warm], &samples_of_server[..]].concat().join("\n"))?;
     let server = [node(), here().join("node/script.mjs"), log.clone(), script];
     let server: Vec<String> = server.iter().map(|part| part.display().to_string()).collect();
@@ -57,7 +58,8 @@ fn all_messages_cross_byte_for_byte() -> Result<()> {
     let mut number = 0;
     for (name, answer) in answers {
         number += 1;
-        let ping = json!({ "jsonrpc": "2.0", "method": "notifications/more", "params": { "number": number } });
+        let ping =
+            json!({ "jsonrpc": "2.0", "method": "notifications/more", "params": { "number": number } });
         pipe.say(&ping)?;
         expected.extend(format!("{ping}\n").into_bytes());
         assert_eq!(String::from_utf8(pipe.line()?)?, format!("{answer}\n"), "{name}");

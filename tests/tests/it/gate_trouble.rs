@@ -245,7 +245,8 @@ fn a_gate_that_hangs_lets_nothing_run() -> Result<()> {
     ran(&http.end_of("good")?, "refunded 40 for 4")?;
     assert_eq!(one.runs()?, [] as [Value; 0]);
     assert_eq!(other.runs()?, [refunded("4", 40)]);
-    Ok(())
+    stdio.close()?;
+    http.close()
 }
 
 /// Gate goes away while a call is held: patience ends with `unavailable`, not with a run and not with "rejected".

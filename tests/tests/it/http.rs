@@ -46,8 +46,7 @@ fn everything() -> Result<()> {
     let up = house.up()?;
     let mut expected = Vec::new();
     for sdk in Sdk::ALL {
-        let mut client =
-            Client::connect(sdk, &json!({ "http": up.mcp_url("everything")?, "era": LEGACY }))?;
+        let mut client = Client::connect(sdk, &json!({ "http": up.mcp_url("everything")?, "era": LEGACY }))?;
 
         let thread = client.hold("no", "echo", &json!({ "message": format!("{sdk:?} no") }))?;
         house.reject(&thread, "not today")?;

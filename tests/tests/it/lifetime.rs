@@ -91,7 +91,8 @@ fn the_command_line_works_either_way() -> Result<()> {
     assert!(gate.stop()?.success());
 
     let stopped = house.inbox()?;
-    let ids = |threads: &[Value]| threads.iter().map(|thread| thread["thread_id"].clone()).collect::<Vec<_>>();
+    let ids =
+        |threads: &[Value]| threads.iter().map(|thread| thread["thread_id"].clone()).collect::<Vec<_>>();
     assert_eq!(ids(&stopped), ids(&running));
     house.approve(&thread, "while nothing runs")?;
     let agent = house.run(&["agents", "create", "offline", "--json"])?.json()?;

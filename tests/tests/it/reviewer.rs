@@ -17,13 +17,14 @@ fn described(house: &House) -> Result<()> {
             "workflow_name": "Customer Support",
             "task_label": "Refund request - Order #{{ args.order_id }}",
             "subject": "Issue refund of ${{ args.amount }} for order {{ args.order_id }}",
-            "preview": "{{ args.reason }}",
+            "preview": "Refund for order {{ args.order_id }}",
             "risk_level": "high",
-            "summary": ["Order {{ args.order_id }}", "Reason: {{ args.reason }}"],
+            "summary": ["Order {{ args.order_id }}", "Paid out at once"],
             "payload": {
                 "amount": { "at": "/amount" },
                 "currency": { "value": "usd" },
-                "order": { "at": "/order_id", "secret": true },
+                "order": { "at": "/order_id" },
+                "account": { "at": "/reason", "secret": true },
             },
         }]),
     )
@@ -44,9 +45,10 @@ fn a_click_approves_a_held_call() -> Result<()> {
     let folder = screenshots("a_click_approves_a_held_call")?;
     let review =
         Review::of(up.sign_in_url()?, Some(&thread), "checked with the customer", Click::Approve, &folder)?;
-    for part in ["Issue refund of $500 for order 8821", "never arrived", "usd", "refund", "••••"] {
+    for part in ["Issue refund of $500 for order 8821", "Paid out at once", "usd", "refund", "••••"] {
         assert!(review.before.contains(part), "no `{part}` in:\n{}", review.before);
     }
+    assert!(!review.before.contains("never arrived"), "a secret is on the page:\n{}", review.before);
     assert!(review.after.contains("Approved"), "{}", review.after);
     assert!(review.after.contains("checked with the customer"), "{}", review.after);
     assert_eq!(review.console, [] as [String; 0], "the page complains");
@@ -110,8 +112,9 @@ fn the_inbox_as_json() -> Result<()> {
     assert_eq!(thread["state"], "needs_review");
     assert_eq!(thread["payload"]["amount"], 500);
     assert_eq!(thread["payload"]["currency"], "usd");
-    let masked = thread["payload"]["order"].as_str().unwrap_or_default();
+    let masked = thread["payload"]["account"].as_str().unwrap_or_default();
     assert!(masked.starts_with("••••"), "{thread}");
+    assert!(!thread.to_string().contains("never arrived"), "{thread}");
     assert!(thread["task_id"].as_str().is_some_and(|task| !task.is_empty()), "{thread}");
 
     // The same for people, without escape codes and with what to do next.
@@ -214,7 +217,10 @@ fn gate_is_made_what_its_file_says() -> Result<()> {
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("reject")), "{answer:?}");
 
     // A mistake changes nothing.
-    house.write("gate.yaml", "agents:\n  - name: robot\ntools:\n  - name: refund\n    default_action: alow\n")?;
+    house.write(
+        "gate.yaml",
+        "agents:\n  - name: robot\ntools:\n  - name: refund\n    default_action: alow\n",
+    )?;
     let wrong = house.run(&["gate", "apply", "--config", &config])?;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     assert!(wrong.stderr.contains("gate.yaml:5:21"), "{wrong:?}");

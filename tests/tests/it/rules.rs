@@ -1,7 +1,9 @@
 //! What Gate's rules and the configuration decide without a person, and what nobody is asked about.
 
 use crate::fake_gate::FakeGate;
-use crate::told::{CLIENTS, LEGACY, STATELESS, decision, house_at, house_of, ran, refund, refunded, refused, text};
+use crate::told::{
+    CLIENTS, LEGACY, STATELESS, decision, house_at, house_of, ran, refund, refunded, refused, text,
+};
 use anyhow::{Context as _, Result};
 use holdpoint_e2e::{Client, House, Ledger, Recorded, Sdk, ToolServer};
 use holdpoint_testkit::Endpoint;
@@ -195,9 +197,10 @@ fn a_tool_may_ask_the_user_back() -> Result<()> {
     let agent = house.run(&["agents", "create", "asker", "--json"])?.json()?;
     house.set_env("STACKSONA_API_KEY", agent["key"].as_str().context("no key")?);
     for sdk in [Sdk::TypeScript1, Sdk::Python] {
-        for target in
-            [house.target(&house.proxy("stdio"), LEGACY), json!({ "http": up.mcp_url("http")?, "era": LEGACY })]
-        {
+        for target in [
+            house.target(&house.proxy("stdio"), LEGACY),
+            json!({ "http": up.mcp_url("http")?, "era": LEGACY }),
+        ] {
             let before = record.runs()?.len();
             let mut client = Client::connect(sdk, &target)?;
             let thread = client.hold("a", "trigger-elicitation-request", &json!({}))?;

@@ -11,20 +11,28 @@ const CALL: &str =
 fn requests(up: &Server, key: &str, admin: &str) -> Result<Vec<(&'static str, Request)>> {
     let gate = up.gate_url()?;
     let bearer = format!("Bearer {key}");
-    let ask = json!({ "workflow_name": "w", "task_label": "l", "tool_name": "t", "subject": "s", "payload": {} });
+    let ask =
+        json!({ "workflow_name": "w", "task_label": "l", "tool_name": "t", "subject": "s", "payload": {} });
     let post = |path: &str, body: &Value| {
         Request::post(&format!("{gate}{path}"), "application/json", body.to_string())
     };
     let form = "application/x-www-form-urlencoded";
     Ok(vec![
         ("ask", post("/api/agent/tasks/t/requests", &ask).header("authorization", &bearer)),
-        ("poll", Request::get(&format!("{gate}/api/agent/decisions?task_id=t")).header("authorization", &bearer)),
+        (
+            "poll",
+            Request::get(&format!("{gate}/api/agent/decisions?task_id=t")).header("authorization", &bearer),
+        ),
         (
             "validate",
             post("/api/agent/approvals/validate", &json!({ "task_id": "t", "signature": "x" }))
                 .header("authorization", &bearer),
         ),
-        ("admin", Request::get(&format!("{gate}/api/admin/threads")).header("authorization", &format!("Bearer {admin}"))),
+        (
+            "admin",
+            Request::get(&format!("{gate}/api/admin/threads"))
+                .header("authorization", &format!("Bearer {admin}")),
+        ),
         ("inbox", Request::get(&format!("{gate}/"))),
         ("live", Request::get(&format!("{gate}/live"))),
         ("sign-in page", Request::get(up.sign_in_url()?)),
@@ -60,9 +68,12 @@ fn no_listener_answers_them() -> Result<()> {
         ] {
             let answer = request.clone().header(header, value).send()?;
             assert_eq!(answer.status, 403, "{name}, {header}: {value}: {answer:?}");
+            assert!(!answer.text.contains("sign-in link"), "{name}, {header}: {value}: {answer:?}");
         }
         let answer = request.send()?;
-        assert_ne!(answer.status, 403, "{name} without a stranger: {answer:?}");
+        // The wrong link is refused, too, but in a person's words.
+        let refused_otherwise = name == "sign-in" && answer.text.contains("no sign-in link");
+        assert!(answer.status != 403 || refused_otherwise, "{name} without a stranger: {answer:?}");
     }
     // The calls without a stranger went through, to a server that has sessions or has none; none of the others did.
     assert!(ledger.runs()?.len() <= 1, "{:?}", ledger.runs()?);
