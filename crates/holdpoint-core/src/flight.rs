@@ -71,6 +71,14 @@ impl Flight {
         });
     }
 
+    /// Lands, and keeps the place until what it landed with is delivered.
+    pub(crate) fn land_for_delivery(self, landing: Landing) -> Self {
+        let (sender, receiver) = watch::channel(Landing::Flying);
+        lock(&self.board).insert(self.id, receiver);
+        self.sender.send_replace(landing);
+        Self { id: self.id, board: Arc::clone(&self.board), sender }
+    }
+
     /// Whether other calls wait for this one. The board itself keeps one receiver.
     pub(crate) fn has_passengers(&self) -> bool {
         self.sender.receiver_count() > 1

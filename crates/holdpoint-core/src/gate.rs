@@ -1,7 +1,7 @@
 use crate::{
     Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Onlooker,
     Owner, PermittedCall, Plan, PlanError, Policy, Receipt, Rejection, StoredResult, ToolCall,
-    flight::Flights, hold,
+    asking::Asking, flight::Flights, hold,
 };
 use std::{
     sync::{
@@ -76,6 +76,7 @@ pub enum Admission {
 pub struct Gate {
     pub(crate) parts: GateParts,
     pub(crate) flights: Flights,
+    pub(crate) asking: Asking,
     held: AtomicUsize,
 }
 
@@ -83,7 +84,7 @@ impl Gate {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: GateParts) -> Self {
-        Self { parts, flights: Flights::default(), held: AtomicUsize::new(0) }
+        Self { parts, flights: Flights::default(), asking: Asking::default(), held: AtomicUsize::new(0) }
     }
 
     /// How many calls of this process wait for a person.

@@ -1,9 +1,12 @@
 //! A call that Gate is asked about: found, asked, held, joined, approved, recorded.
 
+mod kept;
+
 use crate::{
     Admission, Answer, Approval, Arguments, Ask, Caller, Completion, Delivery, Ending, Flaw, Gate, Grounds,
     HeldCall, Hold, HoldId, HoldState, Identity, Mismatch, Moved, NewHold, Opened, Plan, Redemption,
     Rejection, Repeat, Stance, Step, Submission, ThreadId, Tokens, ToolCall, Unavailable,
+    asking::Place,
     flight::{Flight, Landing, Seat},
     gate::unfit,
 };
@@ -15,9 +18,6 @@ use tokio::sync::watch;
 const CLAIM_STALE: SignedDuration = SignedDuration::from_secs(30);
 /// How long to leave a hold alone that somebody else is moving.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// A result that nobody came back for in this time belongs to the past: the same call is a new one by then.
-const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// One call on its way through [`Gate::admit_for`].
 pub(crate) struct GatedCall<'a> {
@@ -35,8 +35,15 @@ enum Turn {
     Admitted(Admission),
     /// Somebody else moved the hold; look again.
     Again(HoldId, ThreadId),
-    /// What there was to collect is too old; the call is a new one.
+    /// There is nothing to collect any more; the call is a new one.
     Over,
+}
+
+/// Whether this call has waited for an identical one to be asked about.
+#[derive(Clone, Copy)]
+enum Followed {
+    Nobody,
+    Somebody,
 }
 
 /// What a reviewer's yes came to.
@@ -57,6 +64,7 @@ impl<'a> GatedCall<'a> {
 
     pub(crate) async fn decide(mut self) -> Result<Admission, Rejection> {
         let mut joined = None;
+        let mut followed = Followed::Nobody;
         loop {
             let found = self.gate.parts.journal.find(&self.identity).await;
             let found = found.map_err(|_| unrecordable(None))?;
@@ -68,13 +76,26 @@ impl<'a> GatedCall<'a> {
                     }
                     continue;
                 }
-                (None, None) => match self.submit(found.ended).await? {
-                    Submission::Allowed => return Ok(self.allowed()),
-                    Submission::Rejected { message } => {
-                        return Err(Rejection::Rejected { thread: None, message });
+                (None, None) => {
+                    // Until the hold is open, so that nobody asks the same beside us.
+                    let _asking = match (self.gate.asking.enter(&self.identity), followed) {
+                        (Place::First(asking), _) => Some(asking),
+                        (Place::Behind(first), Followed::Nobody) => {
+                            self.follow(first).await?;
+                            followed = Followed::Somebody;
+                            continue;
+                        }
+                        // Gate decided that one by itself, and decides this one by itself: no need to queue.
+                        (Place::Behind(_), Followed::Somebody) => None,
+                    };
+                    match self.submit(found.ended).await? {
+                        Submission::Allowed => return Ok(self.allowed()),
+                        Submission::Rejected { message } => {
+                            return Err(Rejection::Rejected { thread: None, message });
+                        }
+                        Submission::Held(hold) => self.open(hold).await?,
                     }
-                    Submission::Held(hold) => self.open(hold).await?,
-                },
+                }
             };
             match self.turn(held).await? {
                 Turn::Admitted(admission) => return Ok(admission),
@@ -87,26 +108,16 @@ impl<'a> GatedCall<'a> {
         }
     }
 
-    /// The hold that this call had joined was brought to its end by another process. Its answer is this call's answer:
-    /// a second question about the same call would be a second run for one proposal. `None`: nothing ran and nobody
-    /// said no, so the question may be asked anew.
-    async fn ended(&self, id: HoldId) -> Result<Option<Admission>, Rejection> {
-        let held = self.gate.parts.journal.get(id).await.map_err(|_| unrecordable(None))?;
-        let Some(held) = held else {
-            return Err(unrecordable(None));
-        };
-        let thread = held.hold.thread;
-        match (held.state, held.result) {
-            (HoldState::Done, Some(result)) => Ok(Some(Admission::Replay(result, Delivery::nothing()))),
-            (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message: None }),
-            (HoldState::Expired, _) => Err(Rejection::Expired { thread, message: None }),
-            (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message: None }),
-            (HoldState::Cancelled | HoldState::Void | HoldState::Pending | HoldState::Approved, _) => {
-                Ok(None)
-            }
-            // It ran or may have run, and the answer went to somebody else.
-            (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
-                Err(Rejection::OutcomeUnknown { thread })
+    /// Waits until the identical call that is being asked about is held, or needs nobody.
+    async fn follow(&mut self, mut first: watch::Receiver<()>) -> Result<(), Rejection> {
+        let remaining = self.remaining();
+        tokio::select! {
+            biased;
+            _stance = self.caller.interest.ended() => Err(Rejection::Cancelled { thread: None }),
+            // The sender says nothing; it goes.
+            _gone = first.changed() => Ok(()),
+            () = self.gate.parts.clock.sleep(remaining) => {
+                Err(Rejection::Unavailable { what: Unavailable::Ask, thread: None })
             }
         }
     }
@@ -170,28 +181,6 @@ impl<'a> GatedCall<'a> {
             | HoldState::ChangesRequested
             | HoldState::Void => Err(unrecordable(Some(held.hold.thread))),
         }
-    }
-
-    /// The call ran, and nobody got the answer.
-    async fn collect(&self, held: HeldCall) -> Result<Turn, Rejection> {
-        let Seat::Driver(flight) = self.gate.flights.enter(held.id) else {
-            return Ok(Turn::Again(held.id, held.hold.thread));
-        };
-        let parts = &self.gate.parts;
-        let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);
-        let too_old = parts.clock.now().duration_since(ran_at) > RESULT_KEPT;
-        let delivery =
-            Delivery::of_hold(held.id, flight, Arc::clone(&parts.journal), Arc::clone(&parts.clock));
-        if too_old {
-            delivery.delivered().await;
-            return Ok(Turn::Over);
-        }
-        if let Some(result) = held.result {
-            return Ok(Turn::Admitted(Admission::Replay(result, delivery)));
-        }
-        // Too large to keep. Said once; after that the same call is a new one, and a person decides about it.
-        delivery.delivered().await;
-        Err(Rejection::OutcomeUnknown { thread: held.hold.thread })
     }
 
     /// Another call of this process drives the hold.

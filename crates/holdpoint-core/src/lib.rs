@@ -21,6 +21,7 @@
 //! That the tool is reachable only through a [`PermittedCall`]: that is the wiring's part. How durable "durable" is:
 //! that is the [`Journal`]'s part.
 
+mod asking;
 mod call;
 mod digest;
 mod flight;

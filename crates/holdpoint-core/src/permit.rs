@@ -103,14 +103,14 @@ impl Completion {
     /// The tool answered. Returns when that is recorded; a journal that fails leaves the hold `dispatched`, which
     /// reads as *unknown* later, so the answer may be passed on all the same.
     pub async fn finish(mut self, result: StoredResult) -> Delivery {
-        let Some(mut record) = self.0.take() else {
+        let Some(record) = self.0.take() else {
             return Delivery(None);
         };
         let kept = (result.as_bytes().len() <= record.result_bytes_max).then(|| result.clone());
         let step = Step::Finish { result: kept };
         let moved = record.journal.advance(record.id, step, record.clock.now()).await;
-        record.flight.land(Landing::Ran(result));
-        Delivery(matches!(moved, Ok(Moved::Yes)).then_some(record))
+        let flight = record.flight.land_for_delivery(Landing::Ran(result));
+        Delivery(matches!(moved, Ok(Moved::Yes)).then_some(Record { flight, ..record }))
     }
 
     /// The tool's answer is lost: it may have run.

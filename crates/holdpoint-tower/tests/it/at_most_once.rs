@@ -1,8 +1,8 @@
 //! One approval, at most one run: identical calls, restarts, neighbours, results that nobody got.
 
 use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
-use holdpoint_core::{Caller, HoldState, Interest};
-use holdpoint_testkit::{Fault, Operation, Verdict};
+use holdpoint_core::{Admission, Caller, HoldState, Interest, StoredResult, TaskId, ToolCall};
+use holdpoint_testkit::{Fault, Operation, SubmitScript, Verdict};
 use std::{convert::Infallible, time::Duration};
 use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
 
@@ -17,6 +17,33 @@ async fn identical_calls_at_once_share_one_hold_one_run_and_its_result() {
         assert_eq!(call.await.unwrap(), "ran pay");
     }
     assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+/// Gate finds a repeated question again within one task only.
+#[tokio::test(start_paused = true)]
+async fn identical_calls_of_several_tasks_at_once_are_asked_about_once() {
+    let house = House::new();
+    let of = |task: u32| ToolCall { task: TaskId::new(format!("task-{task}")), ..pay(1) };
+    let calls: Vec<_> = (0..20).map(|task| house.spawn(of(task))).collect();
+    house.approver.until_waiting(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide_all(Verdict::Approve);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), "ran pay");
+    }
+    assert_eq!((house.approver.submitted().len(), house.ran().len()), (1, 1));
+}
+
+/// What no person decides is asked about each time, also at once, and does not queue behind each other.
+#[tokio::test(start_paused = true)]
+async fn identical_calls_at_once_that_gate_allows_run_each() {
+    let house = House::new();
+    (0..20).for_each(|_| house.approver.on_submit(SubmitScript::Allow));
+    let calls: Vec<_> = (0..20).map(|_| house.spawn(pay(1))).collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), "ran pay");
+    }
+    assert_eq!((house.approver.submitted().len(), house.ran().len()), (20, 20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,6 +83,41 @@ async fn after_delivery_the_same_call_is_a_new_question() {
         assert_eq!(house.call(pay(1)).await, "ran pay");
         assert_eq!((house.approver.opened().len(), house.ran().len()), (run, run));
     }
+}
+
+/// A client that has its answer may send the same call again before that is recorded. It means a new call.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_while_an_answer_is_on_its_way_is_a_new_question() {
+    let house = House::new();
+    let house = &house;
+    let deliver = async |amount| {
+        let Admission::Run(permitted) = house.gate.admit(pay(amount)).await.unwrap() else {
+            panic!("nothing to collect");
+        };
+        let (_, _, completion) = permitted.into_parts();
+        completion.finish(StoredResult::new(*b"ran pay")).await
+    };
+    house.approver.decide("THR-1", Verdict::Approve);
+    let delivery = deliver(1).await;
+    let second = house.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.approver.opened().len(), 1, "whether the answer gets there is open");
+    delivery.delivered().await;
+    house.approver.until_waiting(1).await;
+    house.approver.decide("THR-2", Verdict::Reject(None));
+    assert!(second.await.unwrap().starts_with("rejected"));
+
+    // Lost on its way, or on its way for ever: then it is handed out, and nothing runs.
+    house.approver.decide_all(Verdict::Approve);
+    let lost = deliver(2).await;
+    let collects = house.spawn(pay(2));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(lost);
+    assert_eq!(collects.await.unwrap(), "ran pay");
+    let stuck = deliver(3).await;
+    assert_eq!(house.call(pay(3)).await, "ran pay");
+    drop(stuck);
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (4, 0));
 }
 
 #[tokio::test(start_paused = true)]

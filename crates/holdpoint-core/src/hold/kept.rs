@@ -1,0 +1,83 @@
+//! Results that are there already: whose they are, and how long.
+
+use super::{GatedCall, Turn, left, unrecordable};
+use crate::{
+    Admission, Delivery, HeldCall, HoldId, HoldState, Rejection,
+    flight::{Landing, Seat},
+};
+use jiff::SignedDuration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// A result that nobody came back for in this time belongs to the past: the same call is a new one by then.
+const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// An answer that is not taken off our hands in this time may never be: whoever sends the call again gets it.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
+
+impl GatedCall<'_> {
+    /// The call ran, and nobody got the answer.
+    pub(super) async fn collect(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
+        let flight = match self.gate.flights.enter(held.id) {
+            Seat::Driver(flight) => flight,
+            Seat::Passenger(landing) => return self.after_delivery(held, landing).await,
+        };
+        let parts = &self.gate.parts;
+        let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);
+        let too_old = parts.clock.now().duration_since(ran_at) > RESULT_KEPT;
+        let delivery =
+            Delivery::of_hold(held.id, flight, Arc::clone(&parts.journal), Arc::clone(&parts.clock));
+        if too_old {
+            delivery.delivered().await;
+            return Ok(Turn::Over);
+        }
+        if let Some(result) = held.result {
+            return Ok(Turn::Admitted(Admission::Replay(result, delivery)));
+        }
+        // Too large to keep. Said once; after that the same call is a new one, and a person decides about it.
+        delivery.delivered().await;
+        Err(Rejection::OutcomeUnknown { thread: held.hold.thread })
+    }
+
+    /// The answer is on its way to the call that it ran for. A client that has it may send the same call again before
+    /// we have noted that, and means a new one: handing out the same answer would tell of a run that never was.
+    async fn after_delivery(
+        &mut self,
+        held: HeldCall,
+        mut landing: watch::Receiver<Landing>,
+    ) -> Result<Turn, Rejection> {
+        tokio::select! {
+            biased;
+            stance = self.caller.interest.ended() => Err(left(&held, stance)),
+            _ended = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => Ok(Turn::Over),
+            () = self.gate.parts.clock.sleep(DELIVERED_WITHIN) => match held.result {
+                Some(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
+                None => Err(Rejection::OutcomeUnknown { thread: held.hold.thread }),
+            },
+        }
+    }
+
+    /// The hold that this call had joined was brought to its end by another process. Its answer is this call's answer:
+    /// a second question about the same call would be a second run for one proposal. `None`: nothing ran and nobody
+    /// said no, so the question may be asked anew.
+    pub(super) async fn ended(&self, id: HoldId) -> Result<Option<Admission>, Rejection> {
+        let held = self.gate.parts.journal.get(id).await.map_err(|_| unrecordable(None))?;
+        let Some(held) = held else {
+            return Err(unrecordable(None));
+        };
+        let thread = held.hold.thread;
+        match (held.state, held.result) {
+            (HoldState::Done, Some(result)) => Ok(Some(Admission::Replay(result, Delivery::nothing()))),
+            (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message: None }),
+            (HoldState::Expired, _) => Err(Rejection::Expired { thread, message: None }),
+            (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message: None }),
+            (HoldState::Cancelled | HoldState::Void | HoldState::Pending | HoldState::Approved, _) => {
+                Ok(None)
+            }
+            // It ran or may have run, and the answer went to somebody else.
+            (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
+                Err(Rejection::OutcomeUnknown { thread })
+            }
+        }
+    }
+}
