@@ -172,7 +172,7 @@ impl Proxy {
         if let Err(refused) = checks::content(&parts.headers) {
             return refused.into();
         }
-        let bytes = match body::collect(body, &parts.headers, self.options.body_bytes_max).await {
+        let bytes = match body::collect_or_drain(body, &parts.headers, self.options.body_bytes_max).await {
             Ok(bytes) => bytes,
             Err(refused) => return refused.into(),
         };

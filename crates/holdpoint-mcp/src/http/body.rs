@@ -11,10 +11,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Of a body that is too large, no more than this is taken in.
+const DRAIN_BYTES_MAX: usize = 256 << 20;
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of every response of [`super::HttpProxy`].
@@ -171,6 +175,39 @@ pub(super) fn stream_headers() -> HeaderMap {
 /// The headers of one JSON message.
 pub(super) fn json_headers() -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)])
+}
+
+/// The body of a request, in one buffer. What is left of one that is too large is taken in and thrown away, up to a
+/// bound: a connection that is closed on bytes that nobody read is reset, and the client never sees why.
+pub(super) async fn collect_or_drain<B>(
+    mut body: B,
+    headers: &HeaderMap,
+    bytes_max: usize,
+) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let collected = collect(&mut body, headers, bytes_max).await;
+    // Who sends `Expect` waits for our word before it sends anything.
+    if matches!(&collected, Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, _)))
+        && !headers.contains_key(header::EXPECT)
+    {
+        let _gave_up = tokio::time::timeout(DRAIN_WITHIN, drain(&mut body)).await;
+    }
+    collected
+}
+
+async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut left = DRAIN_BYTES_MAX;
+    while let Some(Ok(frame)) = next_frame(body).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// The whole body, in one buffer.
