@@ -87,7 +87,10 @@ impl IntoResponse for Failure {
             }
             Self::BadRequest(words) => (StatusCode::BAD_REQUEST, Problem::new(words)),
             Self::Mistakes(mistakes) => (StatusCode::UNPROCESSABLE_ENTITY, Problem::of_mistakes(mistakes)),
-            Self::NoThread => (StatusCode::NOT_FOUND, Problem::new("no such thread")),
+            Self::NoThread => {
+                let hint = "`holdpoint inbox` lists the threads that wait for a decision";
+                (StatusCode::NOT_FOUND, Problem::new("no such thread").hint(hint))
+            }
             Self::Decided(problem) => (StatusCode::CONFLICT, *problem),
             Self::Gate(error) => gate_problem(&error),
         };

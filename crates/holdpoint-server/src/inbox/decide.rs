@@ -47,7 +47,7 @@ pub(super) async fn decide(
     form: Result<Form<DecisionForm>, FormRejection>,
 ) -> Result<Response, PageFailure> {
     let Path(id) = id.map_err(|_| PageFailure::NotFound)?;
-    let Form(form) = form.map_err(|error| PageFailure::BadForm(error.body_text()))?;
+    let Form(form) = form.map_err(|error| PageFailure::BadForm(error.status(), error.body_text()))?;
     // Browsers send line breaks of a form as two characters.
     let note = form.note.replace("\r\n", "\n").trim().to_owned();
     let line_bytes = gate.options.limits.body.line_bytes;

@@ -14,7 +14,8 @@ pub(crate) enum PageFailure {
     /// Nobody is signed in, and this is no page to go to.
     Unauthorized,
     NotFound,
-    BadForm(String),
+    /// Cannot be read, and the status for that.
+    BadForm(StatusCode, String),
     Gate(GateError),
 }
 
@@ -37,11 +38,11 @@ impl IntoResponse for PageFailure {
                 .say("This thread or page does not exist.")
                 .link("/", "To the inbox")
                 .answer(StatusCode::NOT_FOUND),
-            Self::BadForm(words) => Message::new("That did not work")
+            Self::BadForm(status, words) => Message::new("That did not work")
                 .say(&words)
                 .say("Nothing was changed.")
                 .link("/", "To the inbox")
-                .answer(StatusCode::BAD_REQUEST),
+                .answer(status),
             Self::Gate(error) => {
                 tracing::error!(%error, "a page failed");
                 Message::new("Something went wrong")
