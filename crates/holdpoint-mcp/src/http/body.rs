@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Of a body that is too large, no more than this is taken in.
 const DRAIN_BYTES_MAX: usize = 256 << 20;
-const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+const DRAIN_IDLE: Duration = Duration::from_millis(250);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of every response of [`super::HttpProxy`].
@@ -192,7 +192,7 @@ where
     if matches!(&collected, Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, _)))
         && !headers.contains_key(header::EXPECT)
     {
-        let _gave_up = tokio::time::timeout(DRAIN_WITHIN, drain(&mut body)).await;
+        drain(&mut body).await;
     }
     collected
 }
@@ -202,7 +202,8 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut left = DRAIN_BYTES_MAX;
-    while let Some(Ok(frame)) = next_frame(body).await {
+    // Who sends nothing waits for the answer.
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(DRAIN_IDLE, next_frame(body)).await {
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         if left == 0 {
             return;
