@@ -1,8 +1,9 @@
 //! The messages that we write ourselves, as raw JSON without a line end. Ids are echoed with their own bytes.
 
-use crate::message::{CallFrame, Refused};
+use crate::message::{CallFrame, Object, Refused};
 use holdpoint_core::{Rejection, StoredResult};
 use serde_json::json;
+use std::borrow::Cow;
 
 const DECISION_KEY: &str = "dev.holdpoint/decision";
 
@@ -120,7 +121,23 @@ pub(crate) fn rejected(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
 
 /// The answer to a call that ran before.
 pub(crate) fn replayed(frame: &CallFrame, kept: &StoredResult) -> Vec<u8> {
-    answer(&frame.id_raw, kept.as_bytes())
+    answer(&frame.id_raw, &in_era(kept.as_bytes(), frame.modern))
+}
+
+/// The call that ran and the one that collects its result may be of different eras: the stateless one wants to be told
+/// of every result what kind it is. The other one does not mind.
+fn in_era(fragment: &[u8], modern: bool) -> Cow<'_, [u8]> {
+    let members = fragment.strip_prefix(br#""result":"#).and_then(|result| result.strip_prefix(b"{"));
+    let (true, Some(members)) = (modern, members) else {
+        return Cow::Borrowed(fragment);
+    };
+    let result = [b"{", members].concat();
+    let result = std::str::from_utf8(&result).ok().and_then(|text| Object::read_leniently(text).ok());
+    if result.is_none_or(|result| result.get("resultType").is_some()) {
+        return Cow::Borrowed(fragment);
+    }
+    let separator: &[u8] = if members.trim_ascii_start().starts_with(b"}") { b"" } else { b"," };
+    Cow::Owned([br#""result":{"resultType":"complete""#, separator, members].concat())
 }
 
 /// An answer whose `result` or `error` member is `fragment`.
@@ -160,7 +177,7 @@ fn tool_error(text: &str, decision: &serde_json::Value, modern: bool) -> Vec<u8>
 
 /// The part of a tool's answer that is kept: its `result` or `error` member. `None`: it is no answer.
 pub(crate) fn fragment_from(message: &str) -> Option<Vec<u8>> {
-    let object = crate::message::Object::read_leniently(message).ok()?;
+    let object = Object::read_leniently(message).ok()?;
     let member = |name: &str| object.get(name).map(|raw| format!(r#""{name}":{}"#, raw.get()).into_bytes());
     member("result").or_else(|| member("error"))
 }

@@ -242,6 +242,35 @@ async fn identical_calls_at_once_run_once_and_both_are_answered() {
     pipes.server_saw_nothing().await;
 }
 
+/// One of them is of the stateless era, in which a result without its type is none.
+#[tokio::test(start_paused = true)]
+async fn a_result_is_handed_out_in_the_collectors_era() {
+    for (result, collected) in [
+        (r#"{"content":[],"isError":false}"#, r#"{"resultType":"complete","content":[],"isError":false}"#),
+        (r"{ }", r#"{"resultType":"complete" }"#),
+        (r#"{"content":[],"resultType":"x"}"#, r#"{"content":[],"resultType":"x"}"#),
+    ] {
+        let mut pipes = Pipes::new();
+        pipes.say(&write_call("1", "a")).await;
+        pipes.house.approver.until_waiting(1).await;
+        let modern = write_call("2", "a").replacen(
+            r#""name""#,
+            r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"},"name""#,
+            1,
+        );
+        pipes.say(&modern).await;
+        // It is on its way before the decision is.
+        pipes.server_saw_nothing().await;
+        pipes.house.approver.decide("THR-1", Verdict::Approve);
+        pipes.seen().await;
+        pipes.answer(&format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#)).await;
+        let mut heard = [pipes.heard().await, pipes.heard().await];
+        heard.sort();
+        assert_eq!(heard[0], format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
+        assert_eq!(heard[1], format!(r#"{{"jsonrpc":"2.0","id":2,"result":{collected}}}"#));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_cancelled_while_held_never_runs() {
     let mut pipes = Pipes::new();
