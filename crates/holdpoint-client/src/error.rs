@@ -161,7 +161,4 @@ pub enum SetupError {
     /// The key does not fit into a header.
     #[error("the API key cannot be sent")]
     Key,
-    /// The base URL does not take the API's paths.
-    #[error("gate's URL cannot be used")]
-    Url(#[source] url::ParseError),
 }

@@ -66,6 +66,8 @@ pub enum PlainHttp {
 pub struct GateUrl {
     /// Without a slash at its end.
     base: String,
+    /// The same, taken apart once: hosts are not parsed again for every request.
+    parsed: Url,
     encrypted: bool,
 }
 
@@ -123,7 +125,7 @@ impl GateUrl {
         if !encrypted && plain_http == PlainHttp::LoopbackOnly && !is_loopback(&url) {
             return Err(GateUrlError::PlainHttp);
         }
-        Ok(Self { base: url.as_str().trim_end_matches('/').to_owned(), encrypted })
+        Ok(Self { base: url.as_str().trim_end_matches('/').to_owned(), parsed: url, encrypted })
     }
 
     /// The URL as text.
@@ -137,11 +139,15 @@ impl GateUrl {
     }
 
     /// `path` comes from [`holdpoint_api::paths`], which encodes whatever is not ours.
-    pub(crate) fn join(&self, path: &str) -> Result<Url, url::ParseError> {
-        let mut text = String::with_capacity(self.base.len() + path.len());
-        text.push_str(&self.base);
-        text.push_str(path);
-        Url::parse(&text)
+    pub(crate) fn join(&self, path: &str) -> Url {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let mut url = self.parsed.clone();
+        match self.parsed.path().trim_end_matches('/') {
+            "" => url.set_path(path),
+            below => url.set_path(&format!("{below}{path}")),
+        }
+        url.set_query(query);
+        url
     }
 }
 

@@ -52,7 +52,7 @@ impl Wire {
         }
         Ok(Self {
             http: http_client(&url, timeouts)?,
-            validate: url.join(paths::VALIDATE).map_err(SetupError::Url)?,
+            validate: url.join(paths::VALIDATE),
             url,
             authorization: authorization.map_err(|_| SetupError::Key)?,
             timeouts,
@@ -69,7 +69,7 @@ impl Wire {
     }
 
     pub(crate) async fn get(&self, path: &str, wait: Option<Duration>) -> Result<Reply, ClientError> {
-        let mut request = Request::new(Method::GET, self.join(path)?);
+        let mut request = Request::new(Method::GET, self.url.join(path));
         if let Some(wait) = wait {
             *request.timeout_mut() = Some(wait.saturating_add(self.timeouts.long_poll_grace));
         }
@@ -82,17 +82,13 @@ impl Wire {
         body: reqwest::Body,
         header: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Reply, ClientError> {
-        let mut request = posting(self.join(path)?, body);
+        let mut request = posting(self.url.join(path), body);
         request.headers_mut().extend(header);
         self.send(request).await
     }
 
     pub(crate) async fn validate(&self, body: Vec<u8>) -> Result<Reply, ClientError> {
         self.send(posting(self.validate.clone(), body.into())).await
-    }
-
-    fn join(&self, path: &str) -> Result<Url, ClientError> {
-        self.url.join(path).map_err(|error| ClientError::Assemble(Box::new(error)))
     }
 
     async fn send(&self, mut request: Request) -> Result<Reply, ClientError> {

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
 };
 use std::{convert::Infallible, future::Future, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -59,8 +59,8 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 /// Serves until `stop`, then lets open requests end.
 pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop: CancellationToken) {
     let site = Arc::new(site);
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).pipeline_flush(true);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -82,8 +82,7 @@ pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop
             let site = Arc::clone(&site);
             async move { Ok::<_, Infallible>(answer(&site, request).await) }
         });
-        let connection =
-            graceful.watch(server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        let connection = graceful.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");

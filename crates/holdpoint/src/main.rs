@@ -24,7 +24,7 @@ mod wiring;
 use anyhow::{Context, Result};
 use clap::Parser as _;
 use cli::{Cli, Command};
-use std::{io::IsTerminal as _, process::ExitCode};
+use std::{io::IsTerminal as _, num::NonZero, process::ExitCode};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -52,9 +52,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Gate(command) => block_on(Threads::One, commands::gate(command)),
         Command::Agents(command) => block_on(Threads::One, commands::agents(command)),
         Command::Holds(command) => block_on(Threads::One, commands::holds(command)),
-        Command::Up(args) => block_on(Threads::PerCore, up::up(&args)),
-        Command::Serve(args) => block_on(Threads::PerCore, up::serve(&args)),
-        Command::Demo(args) => block_on(Threads::PerCore, demo::run(&args)),
+        Command::Up(args) => block_on(Threads::Several, up::up(&args)),
+        Command::Serve(args) => block_on(Threads::Several, up::serve(&args)),
+        Command::Demo(args) => block_on(Threads::Several, demo::run(&args)),
         Command::DemoServer(args) => block_on(Threads::One, demo::serve(&args)),
     }
 }
@@ -63,14 +63,19 @@ fn dispatch(command: Command) -> Result<ExitCode> {
 enum Threads {
     /// One client, one server: a second thread would only be woken for nothing.
     One,
-    PerCore,
+    Several,
 }
 
 fn block_on(threads: Threads, work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let mut builder = match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread(),
-        Threads::PerCore => tokio::runtime::Builder::new_multi_thread(),
+        Threads::Several => tokio::runtime::Builder::new_multi_thread(),
     };
+    if matches!(threads, Threads::Several) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        // Agents and tool servers are on the same machine and want the rest.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        builder.worker_threads(cores.div_ceil(2));
+    }
     let runtime = builder.enable_all().build().context("cannot start the runtime")?;
     let code = runtime.block_on(work);
     // A read of stdin cannot be taken back; it must not keep the process alive.
