@@ -17,10 +17,14 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Its input stays open until it has ended by itself.
     pub(crate) fn to_end(command: &mut Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let output = command.stdin(Stdio::null()).output();
-        let output = output.with_context(|| format!("cannot start `{program}`"))?;
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("cannot start `{program}`"))?;
+        let open = child.stdin.take();
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{program}`"))?;
+        drop(open);
         Ok(Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).context("standard output is not UTF-8")?,

@@ -1,5 +1,6 @@
 //! HTTP by hand: for what no public client would send.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
@@ -65,13 +66,13 @@ impl Request {
         let mut head = format!("{} /{path} HTTP/1.1\r\nconnection: close\r\n", self.method);
         let own = |name: &str| self.headers.iter().any(|(known, _)| known == name);
         if !own("host") {
-            head.push_str(&format!("host: {authority}\r\n"));
+            write!(head, "host: {authority}\r\n")?;
         }
         if self.method == "POST" && !own("content-length") {
-            head.push_str(&format!("content-length: {}\r\n", self.body.len()));
+            write!(head, "content-length: {}\r\n", self.body.len())?;
         }
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n")?;
         }
         head.push_str("\r\n");
         let mut sending = stream.try_clone()?;
@@ -97,15 +98,15 @@ impl Answer {
     /// The body as JSON, or the last event's if it is a stream; `null` if it is neither.
     #[must_use]
     pub fn json(&self) -> Value {
-        let events = self.text.lines().filter_map(|line| line.strip_prefix("data:"));
-        let text = events.last().unwrap_or(&self.text);
+        let mut events = self.text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let text = events.next_back().unwrap_or(&self.text);
         serde_json::from_str(text).unwrap_or(Value::Null)
     }
 }
 
 fn read(mut stream: &TcpStream) -> Result<Answer> {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut chunk) {
             Ok(0) => break,

@@ -76,6 +76,10 @@ fn mistakes_in_the_configuration() -> Result<()> {
             vec!["proxy", "--config", &config, "--server", "files"],
             vec!["explain", "--config", &config, "--server", "files", "--tool", "write"],
         ] {
+            if (name, command[0]) == (UNSET, "explain") {
+                // It asks nobody.
+                continue;
+            }
             let ran = house.run(&command)?;
             assert_eq!(ran.code, Some(1), "{name}, {command:?}: {ran:?}");
             assert!(

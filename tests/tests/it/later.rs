@@ -80,35 +80,33 @@ fn the_same_call_again_over_http() -> Result<()> {
 #[test]
 fn the_proxy_is_killed() -> Result<()> {
     for (number, (sdk, era)) in CLIENTS.into_iter().enumerate() {
-        {
-            let approved_while_it_is_dead = number % 2 == 0;
-            let ledger = Ledger::new()?;
-            let mut house = house_of(&ledger)?;
-            let _gate = house.serve()?;
-            let target = house.target(&house.proxy("ledger"), era);
+        let approved_while_it_is_dead = number % 2 == 0;
+        let ledger = Ledger::new()?;
+        let mut house = house_of(&ledger)?;
+        let _gate = house.serve()?;
+        let target = house.target(&house.proxy("ledger"), era);
 
-            let mut client = Client::connect(sdk, &target)?;
-            let thread = client.hold("a", "refund", &refund("1", 40))?;
-            kill(only_child(client.pid())?, Kill::Nine)?;
-            assert_eq!(client.end_of("a")?["event"], "error", "{sdk:?} {era}");
-            drop(client);
+        let mut client = Client::connect(sdk, &target)?;
+        let thread = client.hold("a", "refund", &refund("1", 40))?;
+        kill(only_child(client.pid())?, Kill::Nine)?;
+        assert_eq!(client.end_of("a")?["event"], "error", "{sdk:?} {era}");
+        drop(client);
 
-            if approved_while_it_is_dead {
-                house.approve(&thread, "")?;
-            }
-            let mut client = Client::connect(sdk, &target)?;
-            assert_eq!(ledger.runs()?, NONE, "{sdk:?} {era}: nobody asked for it again");
-            if approved_while_it_is_dead {
-                ran(&client.call("b", "refund", &refund("1", 40))?, "refunded 40 for 1")?;
-            } else {
-                assert_eq!(client.hold("b", "refund", &refund("1", 40))?, thread, "{sdk:?} {era}");
-                house.approve(&thread, "")?;
-                ran(&client.end_of("b")?, "refunded 40 for 1")?;
-            }
-            client.close()?;
-            assert_eq!(ledger.runs()?, [refunded("1", 40)], "{sdk:?} {era}");
-            assert_eq!(house.inbox()?, NONE);
+        if approved_while_it_is_dead {
+            house.approve(&thread, "")?;
         }
+        let mut client = Client::connect(sdk, &target)?;
+        assert_eq!(ledger.runs()?, NONE, "{sdk:?} {era}: nobody asked for it again");
+        if approved_while_it_is_dead {
+            ran(&client.call("b", "refund", &refund("1", 40))?, "refunded 40 for 1")?;
+        } else {
+            assert_eq!(client.hold("b", "refund", &refund("1", 40))?, thread, "{sdk:?} {era}");
+            house.approve(&thread, "")?;
+            ran(&client.end_of("b")?, "refunded 40 for 1")?;
+        }
+        client.close()?;
+        assert_eq!(ledger.runs()?, [refunded("1", 40)], "{sdk:?} {era}");
+        assert_eq!(house.inbox()?, NONE);
     }
     Ok(())
 }
@@ -179,6 +177,7 @@ fn killed_while_the_tool_runs() -> Result<()> {
     let again = pipe.hold("c", "slow", &slow)?;
     assert_ne!(again, thread);
     assert_eq!(ledger.runs()?.len(), 1);
+    assert!(pipe.close()?.success());
     Ok(())
 }
 
@@ -235,10 +234,17 @@ fn identical_calls_of_two_proxies() -> Result<()> {
     let thread = one.hold("a", "refund", &refund("1", 40))?;
     assert_eq!(other.hold("a", "refund", &refund("1", 40))?, thread);
     house.approve(&thread, "")?;
-    ran(&one.end_of("a")?, "refunded 40 for 1")?;
-    ran(&other.end_of("a")?, "refunded 40 for 1")?;
+    // One of them ran it. The other may have seen it under way elsewhere, and cannot know how that went.
+    let (one_end, other_end) = (one.end_of("a")?, other.end_of("a")?);
+    let says_so = |end: &Value| decision(end)["status"] == "outcome_unknown";
+    let ran_there = ran(&one_end, "refunded 40 for 1").or_else(|_| ran(&other_end, "refunded 40 for 1"));
+    ran_there.with_context(|| format!("{one_end} {other_end}"))?;
+    for end in [&one_end, &other_end] {
+        assert!(says_so(end) || ran(end, "refunded 40 for 1").is_ok(), "{end}");
+    }
     assert_eq!(ledger.runs()?, [refunded("1", 40)]);
-    Ok(())
+    one.close()?;
+    other.close()
 }
 
 /// With a handshake, a client that is lost has not withdrawn anything: whoever sends the call again joins it.
