@@ -1,17 +1,19 @@
 //! A call that Gate is asked about: found, asked, held, joined, approved, recorded.
 
 mod kept;
+mod token;
 
 use crate::{
     Admission, Answer, Approval, Arguments, Ask, Caller, Completion, Delivery, Ending, Flaw, Gate, Grounds,
     HeldCall, Hold, HoldId, HoldState, Identity, Mismatch, Moved, NewHold, Opened, Plan, Redemption,
-    Rejection, Repeat, Stance, Step, Submission, ThreadId, Tokens, ToolCall, Unavailable,
+    Rejection, Repeat, Stance, Step, Submission, ThreadId, ToolCall, Unavailable,
     asking::Place,
     flight::{Flight, Landing, Seat},
     gate::unfit,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
+use token::proof;
 use tokio::sync::watch;
 
 /// A claim this old belongs to a process that died between claim and run; a redemption takes seconds at most.
@@ -159,6 +161,8 @@ impl<'a> GatedCall<'a> {
 
     async fn turn(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
         match held.state {
+            // Somebody is about to redeem it; reading the decision now would revoke the token in their hands.
+            HoldState::Approved if self.is_claimed(&held) => Ok(Turn::Again(held.id, held.hold.thread)),
             HoldState::Pending | HoldState::Approved => {
                 if let Some(onlooker) = &self.caller.onlooker {
                     onlooker.waits_for(&held.hold);
@@ -181,6 +185,12 @@ impl<'a> GatedCall<'a> {
             | HoldState::ChangesRequested
             | HoldState::Void => Err(unrecordable(Some(held.hold.thread))),
         }
+    }
+
+    /// Whether the owner of the claim may still be alive.
+    fn is_claimed(&self, held: &HeldCall) -> bool {
+        let stale_before = self.gate.parts.clock.now() - CLAIM_STALE;
+        held.claim.as_ref().is_some_and(|(_, at)| *at >= stale_before)
     }
 
     /// Another call of this process drives the hold.
@@ -271,7 +281,7 @@ impl<'a> GatedCall<'a> {
         }
         let grounds = match token {
             None => Grounds::ApprovedWithoutToken(thread.clone()),
-            Some(token) => match parts.approver.redeem(&held.hold.task, &token).await {
+            Some(token) => match self.spend(held, token).await {
                 Ok(Redemption::Valid) => Grounds::Approved(thread.clone()),
                 Ok(Redemption::Refused(refusal)) => {
                     let flaw = Flaw::Refused(refusal);
@@ -342,28 +352,6 @@ impl<'a> GatedCall<'a> {
 
     fn remaining(&self) -> Duration {
         self.until.duration_since(self.gate.parts.clock.now()).try_into().unwrap_or(Duration::ZERO)
-    }
-}
-
-/// Whether the approval answers this hold and brings what it must bring: the token to redeem, if one is needed.
-fn proof(
-    tokens: Tokens,
-    held: &HeldCall,
-    approval: Approval,
-    now: Timestamp,
-) -> Result<Option<crate::ApprovalToken>, Flaw> {
-    if approval.hold.thread != held.hold.thread || approval.hold.task != held.hold.task {
-        return Err(Flaw::OtherThread);
-    }
-    match (tokens, approval.token) {
-        (Tokens::Off, _) | (Tokens::Optional, None) => Ok(None),
-        (Tokens::Required, None) => Err(Flaw::Missing),
-        (Tokens::Required | Tokens::Optional, Some(_))
-            if approval.expires_at.is_some_and(|expires_at| expires_at <= now) =>
-        {
-            Err(Flaw::Expired)
-        }
-        (Tokens::Required | Tokens::Optional, Some(token)) => Ok(Some(token)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! One approval, at most one run: identical calls, restarts, neighbours, results that nobody got.
 
 use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
-use holdpoint_core::{Admission, Caller, HoldState, Interest, StoredResult, TaskId, ToolCall};
-use holdpoint_testkit::{Fault, Operation, SubmitScript, Verdict};
+use holdpoint_core::{Admission, Caller, HoldState, Interest, Refusal, StoredResult, TaskId, ToolCall};
+use holdpoint_testkit::{Fault, Operation, RedeemScript, SubmitScript, Verdict};
 use std::{convert::Infallible, time::Duration};
 use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
 
@@ -184,7 +184,7 @@ async fn a_run_whose_answer_is_lost_is_never_repeated_by_itself() {
 async fn a_claim_whose_owner_died_is_taken_over() {
     let house = House::new();
     house.approver.decide_all(Verdict::Approve);
-    house.approver.on_redeem(holdpoint_testkit::RedeemScript::Hang);
+    house.approver.on_redeem(RedeemScript::Hang);
     let dead = house.spawn(pay(1));
     tokio::time::sleep(Duration::from_secs(1)).await;
     dead.abort();
@@ -194,6 +194,42 @@ async fn a_claim_whose_owner_died_is_taken_over() {
     assert_eq!(after.call(pay(1)).await, "ran pay");
     assert!(started.elapsed() >= Duration::from_secs(28), "a live owner must get its time");
     assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+/// Two processes read the same approval, and the later reading revoked the token of the earlier one.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_a_neighbour_revoked_is_replaced_once() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.approver.on_redeem(RedeemScript::Refuse(Refusal::Invalid));
+    assert_eq!(house.call(pay(1)).await, "ran pay");
+    assert_eq!((house.approver.redeemed().len(), house.ran().len()), (2, 1));
+    (0..2).for_each(|_| house.approver.on_redeem(RedeemScript::Refuse(Refusal::Invalid)));
+    assert!(house.call(pay(2)).await.starts_with("token_invalid"));
+    assert_eq!((house.approver.redeemed().len(), house.ran().len()), (4, 1));
+    // Used up or too old is no misunderstanding between neighbours.
+    house.approver.on_redeem(RedeemScript::Refuse(Refusal::Used));
+    assert!(house.call(pay(3)).await.starts_with("token_invalid"));
+    assert_eq!((house.approver.redeemed().len(), house.ran().len()), (5, 1));
+}
+
+/// Reading the decision while the neighbour redeems would revoke the token in its hands.
+#[tokio::test(start_paused = true)]
+async fn nobody_reads_an_approval_that_a_neighbour_has_claimed() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.approver.on_redeem(RedeemScript::Hang);
+    let redeeming = house.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.journal.states(), [HoldState::Approved]);
+    let waits = house.approver.waits();
+    let neighbour = house.again("two");
+    let waiting = neighbour.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(house.approver.waits(), waits);
+    redeeming.abort();
+    waiting.abort();
+    assert_eq!(house.ran().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
