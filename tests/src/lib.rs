@@ -29,7 +29,7 @@ pub use pipe::Pipe;
 pub use ran::Ran;
 pub use recorded::{Recorded, RecordedServer};
 pub use server::Server;
-pub use signal::{Kill, kill, only_child};
+pub use signal::{Kill, kill, only_child, until_ended};
 pub use web::{Answer, Request};
 
 /// The folder of this package.

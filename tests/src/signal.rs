@@ -2,6 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use std::time::Instant;
+
+use crate::lines::PATIENCE;
 
 /// A signal that a process may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,5 +37,18 @@ pub fn only_child(pid: u32) -> Result<u32> {
     match children.as_slice() {
         [child] => Ok(*child),
         _ => anyhow::bail!("process {pid} has the children {children:?}"),
+    }
+}
+
+/// Waits until a process that is not our child has ended; whether anybody has taken note of that does not matter.
+pub fn until_ended(pid: u32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        if matches!(state, None | Some('Z' | 'X')) {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < deadline, "process {pid} still runs: {stat}");
     }
 }

@@ -1,7 +1,7 @@
 //! Starting, ending, and one owner at a time.
 
 use anyhow::Result;
-use holdpoint_e2e::{House, Ledger, Request};
+use holdpoint_e2e::{Client, House, Ledger, Request, Sdk, only_child, until_ended};
 use serde_json::{Value, json};
 
 /// `serve`, ended in order, leaves a data folder that the next one takes over with all that is in it.
@@ -48,7 +48,7 @@ fn up_ends_in_order_while_a_call_is_held() -> Result<()> {
     let tool_server = ledger.serve()?;
     let house = crate::told::house_at(tool_server.url())?;
     let up = house.up()?;
-    let mut client = holdpoint_e2e::Client::http(holdpoint_e2e::Sdk::TypeScript1, up.mcp_url("ledger")?)?;
+    let mut client = Client::http(Sdk::TypeScript1, up.mcp_url("ledger")?)?;
     let thread = client.hold("a", "append", &json!({ "line": "x" }))?;
     assert!(up.stop()?.success());
     assert_eq!(house.inbox()?[0]["thread_id"], thread);
@@ -69,9 +69,9 @@ fn a_proxy_ends_with_its_client() -> Result<()> {
     let mut pipe = house.pipe(&proxy)?;
     pipe.initialize("2025-11-25")?;
     pipe.hold("a", "append", &json!({ "line": "x" }))?;
-    let tool_server = holdpoint_e2e::only_child(pipe.pid())?;
+    let tool_server = only_child(pipe.pid())?;
     assert!(pipe.stop()?.success());
-    assert!(!std::path::Path::new(&format!("/proc/{tool_server}")).exists(), "the tool server is an orphan");
+    until_ended(tool_server)?;
     assert_eq!(ledger.runs()?, [] as [Value; 0]);
     Ok(())
 }

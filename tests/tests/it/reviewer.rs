@@ -146,6 +146,7 @@ fn the_terminal_obeys_nobody() -> Result<()> {
     house.approve(&thread, "")?;
     pipe.answer_to(&json!("a"))?;
     assert_eq!(ledger.runs()?, [json!({ "tool": "append", "arguments": { "line": line } })]);
+    assert!(pipe.close()?.success());
     Ok(())
 }
 

@@ -41,10 +41,18 @@ pub(super) fn call(arguments: &str) -> String {
 }
 
 pub(super) fn all_wrong() -> Vec<Wrong> {
-    use Told::{Decision, Error};
+    [no_messages(), no_calls(), no_arguments()].into_iter().flatten().collect()
+}
+
+fn envelope(members: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":"bad",{members}}}"#)
+}
+
+/// What nobody can read, or two readers read differently.
+fn no_messages() -> Vec<Wrong> {
+    use Told::Error;
     use Whose::{Bad, Nobody};
     let good = refund("1", 40).to_string();
-    let envelope = |members: &str| format!(r#"{{"jsonrpc":"2.0","id":"bad",{members}}}"#);
     let params = format!(r#""params":{{"name":"refund","arguments":{good}}}"#);
     vec![
         wrong("not JSON", "one refund, please", Error(PARSE_ERROR, Nobody)),
@@ -55,12 +63,7 @@ pub(super) fn all_wrong() -> Vec<Wrong> {
         ),
         wrong(
             "not UTF-8",
-            call("{\"order_id\":\"\u{e9}\"}")
-                .replace('\u{e9}', "?")
-                .into_bytes()
-                .into_iter()
-                .map(|byte| if byte == b'?' { 0xff } else { byte })
-                .collect::<Vec<u8>>(),
+            [&call(&good).as_bytes()[..20], b"\xff", &call(&good).as_bytes()[20..]].concat(),
             Error(PARSE_ERROR, Nobody),
         ),
         wrong("a number", "42", Error(INVALID_REQUEST, Nobody)),
@@ -85,6 +88,16 @@ pub(super) fn all_wrong() -> Vec<Wrong> {
             envelope(&format!(r#""method":"Tools/Call",{params}"#)),
             Error(INVALID_REQUEST, Bad),
         ),
+    ]
+}
+
+/// What is no call of a tool that is there.
+fn no_calls() -> Vec<Wrong> {
+    use Told::Error;
+    use Whose::{Bad, Nobody};
+    let good = refund("1", 40).to_string();
+    let params = format!(r#""params":{{"name":"refund","arguments":{good}}}"#);
+    vec![
         wrong(
             "no id",
             format!(r#"{{"jsonrpc":"2.0","method":"tools/call",{params}}}"#),
@@ -108,6 +121,18 @@ pub(super) fn all_wrong() -> Vec<Wrong> {
             Error(INVALID_PARAMS, Bad),
         ),
         wrong("a batch with a call", format!("[{}]", call(&good)), Error(INVALID_REQUEST, Bad)),
+    ]
+}
+
+/// What the tool could not be called with.
+fn no_arguments() -> Vec<Wrong> {
+    use Told::Decision;
+    vec![
+        wrong(
+            "arguments nested without end",
+            call(&format!(r#"{{"order_id":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000))),
+            Decision("invalid_arguments"),
+        ),
         wrong(
             "equal keys",
             call(r#"{"order_id":"1","amount":40,"amount":4000}"#),
