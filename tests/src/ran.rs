@@ -17,8 +17,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Its input stays open until it has ended by itself.
-    pub(crate) fn to_end(command: &mut Command) -> Result<Self> {
+    /// Runs a command whose input stays open until it has ended by itself.
+    pub fn to_end(command: &mut Command) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start `{program}`"))?;

@@ -115,5 +115,6 @@ fn the_command_line_works_either_way() -> Result<()> {
     pipe.call("b", "append", &json!({ "line": "y" }))?;
     let run = |line: &str| json!({ "tool": "append", "arguments": { "line": line } });
     assert_eq!(ledger.runs()?, [run("x"), run("y")]);
+    assert!(pipe.close()?.success());
     Ok(())
 }
