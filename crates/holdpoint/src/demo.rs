@@ -42,6 +42,9 @@ const CONFIG: [(&str, &str); 3] = [
 /// Bytes between agent and proxy; a pipe holds as many.
 const PIPE_BYTES: usize = 64 * 1024;
 
+/// What a shell says of a program that was interrupted.
+const INTERRUPTED: u8 = 130;
+
 /// Whether the tool ran, as the disk says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ran {
@@ -51,7 +54,10 @@ pub(crate) enum Ran {
 
 pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode> {
     let folder = Folder::make()?;
-    let ended = play(args, &folder.0).await;
+    let ended = tokio::select! {
+        ended = play(args, &folder.0) => ended,
+        () = crate::stop::requested() => Ok(ExitCode::from(INTERRUPTED)),
+    };
     drop(folder);
     ended
 }
