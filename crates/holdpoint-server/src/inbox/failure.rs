@@ -14,7 +14,7 @@ pub(crate) enum PageFailure {
     /// Nobody is signed in, and this is no page to go to.
     Unauthorized,
     NotFound,
-    /// Cannot be read, and the status for that.
+    /// Cannot be read; and what the reader says of it.
     BadForm(StatusCode, String),
     Gate(GateError),
 }
@@ -42,7 +42,10 @@ impl IntoResponse for PageFailure {
                 .say(&words)
                 .say("Nothing was changed.")
                 .link("/", "To the inbox")
-                .answer(status),
+                .answer(match status {
+                    StatusCode::PAYLOAD_TOO_LARGE => status,
+                    _ => StatusCode::BAD_REQUEST,
+                }),
             Self::Gate(error) => {
                 tracing::error!(%error, "a page failed");
                 Message::new("Something went wrong")
