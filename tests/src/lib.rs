@@ -30,7 +30,7 @@ pub use ran::Ran;
 pub use recorded::{Recorded, RecordedServer};
 pub use server::Server;
 pub use signal::{Kill, kill, only_child, until_ended};
-pub use web::{Answer, Request};
+pub use web::{Answer, Request, nobody};
 
 /// The folder of this package.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -102,6 +102,12 @@ impl Answer {
         let text = events.next_back().unwrap_or(&self.text);
         serde_json::from_str(text).unwrap_or(Value::Null)
     }
+}
+
+/// A URL at which nobody listens: a port that was free a moment ago.
+pub fn nobody() -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
+    Ok(format!("http://{}", listener.local_addr()?))
 }
 
 fn read(mut stream: &TcpStream) -> Result<Answer> {

@@ -1,7 +1,7 @@
 //! A configuration, a port or a folder that is no good: exit code 1, the place, and what to do about it.
 
 use anyhow::Result;
-use holdpoint_e2e::{House, Ledger, Ran, Request};
+use holdpoint_e2e::{House, Ledger, Ran, Request, nobody};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -133,7 +133,7 @@ fn what_cannot_be_started() -> Result<()> {
     house.set_env("STACKSONA_GATE_URL", "http://gate.example.com");
     house.set_env("STACKSONA_API_KEY", "sg_key");
     tell(&house, "a Gate without encryption", &[&proxy[..], &["ledger"]].concat(), 1)?;
-    house.set_env("STACKSONA_GATE_URL", "http://127.0.0.1:9");
+    house.set_env("STACKSONA_GATE_URL", &nobody()?);
     house.set_env("STACKSONA_API_KEY", "a key with spaces");
     tell(&house, "a key that is none", &[&proxy[..], &["ledger"]].concat(), 1)?;
     house.set_env("STACKSONA_API_KEY", "sg_key");
@@ -206,7 +206,7 @@ fn a_tool_server_that_ends_at_once() -> Result<()> {
 /// A tool server over HTTP that is not there: a gateway's error, and everything else goes on.
 #[test]
 fn a_tool_server_that_is_down() -> Result<()> {
-    let house = crate::told::house_at("http://127.0.0.1:9/mcp")?;
+    let house = crate::told::house_at(&format!("{}/mcp", nobody()?))?;
     let up = house.up()?;
     let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
     let answer = Request::mcp(up.mcp_url("ledger")?, ping.to_string()).send()?;

@@ -2,7 +2,7 @@
 
 use crate::told::house_at;
 use anyhow::Result;
-use holdpoint_e2e::{Ledger, Request, Server};
+use holdpoint_e2e::{Ledger, Request, Server, nobody};
 use serde_json::{Value, json};
 
 const CALL: &str =
@@ -88,7 +88,7 @@ fn nor_does_a_proxy_without_gate() -> Result<()> {
     let ledger = Ledger::new()?;
     let tool_server = ledger.serve()?;
     let mut house = house_at(tool_server.url())?;
-    house.set_env("STACKSONA_GATE_URL", "http://127.0.0.1:9");
+    house.set_env("STACKSONA_GATE_URL", &nobody()?);
     house.set_env("STACKSONA_API_KEY", "sg_someone_elses_key");
     house.configure(&json!({
         "gate": { "url": "${STACKSONA_GATE_URL}", "api_key": "${STACKSONA_API_KEY}" },
