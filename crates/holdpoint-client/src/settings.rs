@@ -101,7 +101,7 @@ impl GateUrlError {
             Self::Syntax(_) | Self::Scheme => {
                 "set it to the URL Gate is reached at, such as https://gate.example.com"
             }
-            Self::PlainHttp => "use https://, or allow plain HTTP explicitly if the network is private",
+            Self::PlainHttp => "use https://, or reach Gate through a tunnel that ends on this machine",
             Self::Credentials | Self::Query => "remove that part of the URL",
         }
     }

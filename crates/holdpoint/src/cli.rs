@@ -88,7 +88,7 @@ pub(crate) struct JsonArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct UpArgs {
-    /// The configuration, or the folder that holds it; without one, Gate's defaults
+    /// The configuration, or the folder that holds it; `serve` works without one
     #[arg(long, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]

@@ -1,11 +1,13 @@
 //! The signals that end a process in order.
 
-/// Resolves on SIGTERM or SIGINT.
-pub(crate) async fn requested() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+/// Catches SIGTERM and SIGINT from this call on; resolves on either. Called before a process says that it is ready: who
+/// waits for that may end it at once.
+#[cfg(unix)]
+pub(crate) fn requested() -> impl Future<Output = ()> + Send {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        match signals {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -16,7 +18,11 @@ pub(crate) async fn requested() {
             (_, _) => std::future::pending().await,
         }
     }
-    #[cfg(not(unix))]
+}
+
+/// Resolves on Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) async fn requested() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

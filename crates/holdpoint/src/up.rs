@@ -50,8 +50,9 @@ pub(crate) async fn serve(args: &UpArgs) -> Result<ExitCode> {
     };
     let data = DataFolder::open(&args.data.data)?;
     let running = Running::start(args, &data, declaration.as_ref()).await?;
+    let stopped = crate::stop::requested();
     running.ready(args.json.json, None)?;
-    running.until_stopped(HttpProxies::default(), None).await
+    running.until_stopped(HttpProxies::default(), None, stopped).await
 }
 
 /// `holdpoint up`: Gate, inbox and proxies; without Gate where the configuration names another one.
@@ -73,8 +74,9 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
         GateAddress { url: running.local_url(), key: running.gate.server.ephemeral_key(agent).await? };
     let wiring = Wiring::configured(&config, &data, address).await?;
     let proxies = http_proxies(&config, &wiring, &hosts(args)?)?;
+    let stopped = crate::stop::requested();
     running.ready(args.json.json, Some(&servers(&config, &running.public_url)))?;
-    running.until_stopped(proxies, Some(wiring)).await
+    running.until_stopped(proxies, Some(wiring), stopped).await
 }
 
 /// The proxies take calls from whoever reaches them, so they are reached from this machine only.
@@ -102,6 +104,7 @@ async fn up_with_other_gate(
     let wiring = Wiring::configured(config, data, address).await?;
     let proxies = http_proxies(config, &wiring, &hosts(args)?)?;
     let servers = servers(config, &public_url);
+    let stopped = crate::stop::requested();
     if args.json.json {
         print::json(&json!({
             "event": "ready", "gate_url": gate_url, "inbox_url": null, "sign_in_url": null, "servers": servers,
@@ -112,7 +115,7 @@ async fn up_with_other_gate(
     }
     let stop = CancellationToken::new();
     let serving = tokio::spawn(listen::serve(listener, Site { proxies, gate: None }, stop.clone()));
-    crate::stop::requested().await;
+    stopped.await;
     stop.cancel();
     serving.await.context("the listener ended badly")?;
     wiring.close().await;
@@ -169,12 +172,17 @@ impl Running {
         servers.map_or(Ok(()), print_servers)
     }
 
-    async fn until_stopped(self, proxies: HttpProxies, wiring: Option<Wiring>) -> Result<ExitCode> {
+    async fn until_stopped(
+        self,
+        proxies: HttpProxies,
+        wiring: Option<Wiring>,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<ExitCode> {
         let site = Site { proxies, gate: Some(self.gate.router()) };
         let serving = tokio::spawn(listen::serve(self.listener, site, self.stop.clone()));
         let server = std::sync::Arc::clone(&self.gate.server);
         let sweeping = tokio::spawn(async move { server.run_sweeps().await });
-        crate::stop::requested().await;
+        stopped.await;
         self.stop.cancel();
         serving.await.context("the listener ended badly")?;
         sweeping.await.context("the sweeper ended badly")?;
