@@ -83,7 +83,8 @@ pub(super) async fn show(
     visitor: Visitor,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, PageFailure> {
-    let Query(ListQuery { folder, q }) = query.map_err(|error| PageFailure::BadForm(error.status(), error.body_text()))?;
+    let Query(ListQuery { folder, q }) =
+        query.map_err(|error| PageFailure::BadForm(error.status(), error.body_text()))?;
     let shown = gate.options.limits.threads_shown;
     // One more than is shown tells whether there are more.
     let query = ThreadQuery { folder: folder.query(), search: q.clone(), limit: shown.saturating_add(1) };

@@ -42,7 +42,8 @@ pub(super) async fn enter(
     State(gate): State<Arc<GateServer>>,
     form: Result<Form<Token>, FormRejection>,
 ) -> Result<Response, PageFailure> {
-    let Form(Token { token }) = form.map_err(|error| PageFailure::BadForm(error.status(), error.body_text()))?;
+    let Form(Token { token }) =
+        form.map_err(|error| PageFailure::BadForm(error.status(), error.body_text()))?;
     let unverified_token = token.unwrap_or_default();
     match gate.sign_in(&unverified_token).await? {
         SignIn::Welcome { session } => {
