@@ -128,10 +128,25 @@ impl<'a> GatedCall<'a> {
         let repeat = Repeat { digest: self.identity.digest, ended };
         let submission = self.gate.parts.approver.submit(&self.ask, &self.call.task, repeat).await;
         if self.caller.interest.stance() == Stance::Cancelled {
-            // Nothing is in the journal yet, so nobody joins what was asked; its approval leads nowhere.
-            return Err(Rejection::Cancelled { thread: None });
+            let thread = self.withdraw(submission.ok()).await?;
+            return Err(Rejection::Cancelled { thread });
         }
         submission.map_err(|_| Rejection::Unavailable { what: Unavailable::Ask, thread: None })
+    }
+
+    /// Withdrawn while Gate was asked. The thread goes on record as one that leads nowhere: Gate would hand it out again
+    /// for the same question, and the next call would run on the approval of this one.
+    async fn withdraw(&self, submission: Option<Submission>) -> Result<Option<ThreadId>, Rejection> {
+        let Some(Submission::Held(asked)) = submission else {
+            return Ok(None);
+        };
+        let thread = asked.thread.clone();
+        match self.record(asked).await? {
+            Opened::Mine(held) => self.end(&held, Ending::Cancelled).await?,
+            // Others wait for it.
+            Opened::Joined(_) | Opened::Spent => {}
+        }
+        Ok(Some(thread))
     }
 
     fn allowed(self) -> Admission {
@@ -146,6 +161,16 @@ impl<'a> GatedCall<'a> {
 
     async fn open(&self, hold: Hold) -> Result<HeldCall, Rejection> {
         let thread = hold.thread.clone();
+        match self.record(hold).await? {
+            Opened::Mine(call) | Opened::Joined(call) => Ok(call),
+            // Another process asked the same, and was through with it before our question arrived. Without tokens its
+            // approval would do for a second run; asked again, the question counts the hold that ended.
+            Opened::Spent => Err(Rejection::Unavailable { what: Unavailable::Ask, thread: Some(thread) }),
+        }
+    }
+
+    async fn record(&self, hold: Hold) -> Result<Opened, Rejection> {
+        let thread = hold.thread.clone();
         let opened = self.gate.parts.journal.open(NewHold {
             identity: self.identity.clone(),
             hold,
@@ -154,9 +179,7 @@ impl<'a> GatedCall<'a> {
             policy: self.gate.parts.policy.revision(),
             at: self.gate.parts.clock.now(),
         });
-        match opened.await.map_err(|_| unrecordable(Some(thread)))? {
-            Opened::Mine(call) | Opened::Joined(call) => Ok(call),
-        }
+        opened.await.map_err(|_| unrecordable(Some(thread)))
     }
 
     async fn turn(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
@@ -255,7 +278,10 @@ impl<'a> GatedCall<'a> {
             }
         };
         self.end(&held, ending).await?;
-        flight.land(Landing::Refused(rejection.clone()));
+        // Who rides along did not cancel: with the flight left, they ask anew.
+        if ending != Ending::Cancelled {
+            flight.land(Landing::Refused(rejection.clone()));
+        }
         Err(rejection)
     }
 

@@ -286,6 +286,8 @@ pub enum Opened {
     Mine(HeldCall),
     /// An identical call was first; this is its hold.
     Joined(HeldCall),
+    /// A hold of this thread has ended, and with it whatever the thread's decision was good for.
+    Spent,
 }
 
 /// The journal cannot be read or written. Gated calls are refused.
@@ -301,7 +303,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// What is known of `identity`. On the way of every gated call: must not touch the disk when nothing changed.
     async fn find(&self, identity: &Identity) -> Result<Found, JournalError>;
 
-    /// Records a hold as `pending`, unless the identity has a live one already.
+    /// Records a hold as `pending`, unless the identity has a live one already, or the thread had a hold before.
     async fn open(&self, new: NewHold) -> Result<Opened, JournalError>;
 
     /// Makes one step, if the hold is where the step starts ([`Step::from`]; for `Claim`, `Dispatch` and `Deliver` also

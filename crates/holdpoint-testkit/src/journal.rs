@@ -122,6 +122,9 @@ impl Journal for MemoryJournal {
             if let Some(first) = rows.iter().find(|row| row.identity == new.identity && is_live(row)) {
                 return Opened::Joined(first.clone());
             }
+            if rows.iter().any(|row| row.hold.task == new.hold.task && row.hold.thread == new.hold.thread) {
+                return Opened::Spent;
+            }
             let row = HeldCall {
                 id: HoldId(i64::try_from(rows.len()).unwrap_or(i64::MAX).saturating_add(1)),
                 state: HoldState::Pending,

@@ -41,7 +41,8 @@ pub(super) async fn open(connection: &mut SqliteConnection, new: NewHold) -> Res
     .await?;
     if opened.rows_affected() == 0 {
         let live = live_of(connection, &identity).await?;
-        return live.map(Opened::Joined).ok_or_else(|| rows::impossible(0, "neither opened nor live").into());
+        // No live hold of this call stands in the way, so an ended one of this thread does.
+        return Ok(live.map_or(Opened::Spent, Opened::Joined));
     }
     let id = opened.last_insert_rowid();
     let opened_at = Timestamp::from_microsecond(micros)

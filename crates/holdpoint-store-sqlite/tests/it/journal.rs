@@ -63,6 +63,7 @@ async fn mine(journal: &SqliteJournal, which: u8, seconds: i64) -> HeldCall {
     match journal.open(new_hold(which, seconds)).await.unwrap() {
         Opened::Mine(hold) => hold,
         Opened::Joined(hold) => panic!("joined {hold:?}"),
+        Opened::Spent => panic!("the thread had a hold before"),
     }
 }
 
@@ -153,6 +154,23 @@ async fn a_dead_owners_claim_is_taken_over_and_a_live_ones_is_not() {
     assert_eq!(take("c", 1000, 30).await, Moved::No, "what may have run is never claimed");
 }
 
+/// Also over another handle, and for another call: what was decided was not about that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_has_one_hold() {
+    let folder = TempDir::new().unwrap();
+    let (journal, other) = (open(&folder).await, open(&folder).await);
+    let hold = mine(&journal, 1, 0).await;
+    let foreign = NewHold { identity: identity(2), ..new_hold(1, 0) };
+    assert!(matches!(other.open(new_hold(1, 0)).await.unwrap(), Opened::Joined(_)));
+    assert!(matches!(other.open(foreign.clone()).await.unwrap(), Opened::Spent));
+    assert_eq!(journal.advance(hold.id, Step::End(Ending::Cancelled), at(1)).await.unwrap(), Moved::Yes);
+    for journal in [&journal, &other] {
+        assert!(matches!(journal.open(new_hold(1, 0)).await.unwrap(), Opened::Spent));
+        assert!(matches!(journal.open(foreign.clone()).await.unwrap(), Opened::Spent));
+    }
+    mine(&other, 1, 1).await;
+}
+
 /// Of 64 that open, claim and dispatch at once over two handles, one does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn races_have_one_winner() {
@@ -170,6 +188,7 @@ async fn races_have_one_winner() {
             .filter_map(|opened| match opened {
                 Opened::Mine(hold) => Some(hold.id),
                 Opened::Joined(_) => None,
+                Opened::Spent => panic!("nothing has ended"),
             })
             .collect();
         let &[id] = holds.as_slice() else { panic!("{holds:?} were opened") };
@@ -408,6 +427,7 @@ async fn play(actions: Vec<(usize, Action)>) {
                         model.iter().any(|other| other.id == hold.id && other.which == which && other.live())
                     );
                 }
+                Opened::Spent => panic!("each hold of the model has a thread of its own"),
             },
             Action::Advance(hold, step) => {
                 let Some(hold) = model.iter_mut().rev().nth(hold) else { continue };

@@ -1,9 +1,14 @@
 //! One approval, at most one run: identical calls, restarts, neighbours, results that nobody got.
 
 use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
-use holdpoint_core::{Admission, Caller, HoldState, Interest, Refusal, StoredResult, TaskId, ToolCall};
-use holdpoint_testkit::{Fault, Operation, RedeemScript, SubmitScript, Verdict};
-use std::{convert::Infallible, time::Duration};
+use holdpoint_core::{
+    Admission, Answer, ApprovalToken, Approver, ApproverError, Ask, Caller, DefinitionDigest, Definitions,
+    Hold, HoldState, Interest, InterestHandle, Redemption, Refusal, Repeat, ServerName, StoredResult,
+    Submission, TaskId, Tokens, ToolCall, ToolName,
+};
+use holdpoint_testkit::{Fault, Operation, RedeemScript, ScriptedApprover, SubmitScript, Verdict};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::sync::Notify;
 use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
 
 #[tokio::test(start_paused = true)]
@@ -248,4 +253,82 @@ async fn two_processes_on_one_journal_run_it_once() {
         assert!(told == "ran pay" || told.starts_with("outcome_unknown"), "{told}");
     }
     assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+/// Cancels when the definition is read again: after the approval, before the token is redeemed.
+#[derive(Debug)]
+struct CancelsAtTheLastMoment(InterestHandle, DefinitionDigest);
+
+#[async_trait::async_trait]
+impl Definitions for CancelsAtTheLastMoment {
+    async fn current(&self, _: &ServerName, _: &ToolName) -> Option<DefinitionDigest> {
+        self.0.cancel();
+        Some(self.1)
+    }
+}
+
+/// The token is used up by then, so the others ask anew. They did not cancel, and are not told that they did.
+#[tokio::test(start_paused = true)]
+async fn one_of_two_callers_that_cancels_at_the_last_moment_does_not_take_the_other_down() {
+    let house = House::new();
+    let definition = DefinitionDigest::from_bytes([1; 32]);
+    let defined = || ToolCall { definition: Some(definition), ..pay(1) };
+    let (handle, interest) = Interest::pair();
+    let definitions = Arc::new(CancelsAtTheLastMoment(handle, definition));
+    let caller = Caller { interest, definitions: Some(definitions), ..Caller::staying(PATIENCE) };
+    let first = house.spawn_as(defined(), caller);
+    house.approver.until_waiting(1).await;
+    let second = house.spawn(defined());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide("THR-1", Verdict::Approve);
+    assert!(first.await.unwrap().starts_with("cancelled"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.ran().len(), 0);
+    house.approver.decide("THR-2", Verdict::Approve);
+    assert_eq!(second.await.unwrap(), "ran pay");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (2, 1));
+}
+
+/// Gate, over a line on which an answer may take long.
+#[derive(Debug)]
+struct SlowLine {
+    gate: Arc<ScriptedApprover>,
+    arrives: Arc<Notify>,
+}
+
+#[async_trait::async_trait]
+impl Approver for SlowLine {
+    async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError> {
+        self.arrives.notified().await;
+        self.gate.submit(ask, task, repeat).await
+    }
+
+    async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
+        self.gate.wait(hold, patience).await
+    }
+
+    async fn redeem(&self, task: &TaskId, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
+        self.gate.redeem(task, token).await
+    }
+}
+
+/// While one process asks, another asks the same, runs it, and delivers: Gate answers the late question with the thread
+/// that was approved for that run. Without tokens nothing at Gate says that the approval is spent.
+#[tokio::test(start_paused = true)]
+async fn a_thread_that_has_let_a_call_run_does_not_let_it_run_again() {
+    let house = House::with(Tokens::Off, None);
+    let arrives = Arc::new(Notify::new());
+    let line = SlowLine { gate: Arc::clone(&house.approver), arrives: Arc::clone(&arrives) };
+    let neighbour = house.neighbour_over(Arc::new(line));
+    let late = neighbour.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    house.approver.decide("THR-1", Verdict::Approve);
+    assert_eq!(house.call(pay(1)).await, "ran pay");
+    arrives.notify_one();
+    assert!(late.await.unwrap().starts_with("unavailable"));
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+    // Sent again it is a new question.
+    house.approver.decide("THR-2", Verdict::Approve);
+    assert_eq!(house.call(pay(1)).await, "ran pay");
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (2, 2));
 }

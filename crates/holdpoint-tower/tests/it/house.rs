@@ -1,8 +1,8 @@
 //! A gate with a counted tool behind it.
 
 use holdpoint_core::{
-    Arguments, Ask, Caller, EntryName, Gate, GateParts, HoldLimits, Journal, Owner, Plan, PlanError, Policy,
-    PolicyRevision, Principal, Rejection, ServerName, TaskId, Tokens, ToolCall, ToolName,
+    Approver, Arguments, Ask, Caller, EntryName, Gate, GateParts, HoldLimits, Journal, Owner, Plan,
+    PlanError, Policy, PolicyRevision, Principal, Rejection, ServerName, TaskId, Tokens, ToolCall, ToolName,
 };
 use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover};
 use holdpoint_tower::{Attended, GateLayer, GateService, Refuse, RunOnce};
@@ -63,6 +63,8 @@ impl Policy for HousePolicy {
     }
 }
 
+/// What processes may share: Gate, the journal, the tool's record.
+type Parts = (Arc<ScriptedApprover>, Arc<MemoryJournal>, Arc<Mutex<Vec<ToolCall>>>);
 type Tool = BoxCloneService<ToolCall, String, Infallible>;
 type Reject = fn(&Rejection) -> String;
 type Kept = fn(&[u8]) -> String;
@@ -95,17 +97,35 @@ impl House {
         Self::build(self.policy.tokens, self.policy.patience, parts, Arc::clone(&self.clock), owner)
     }
 
+    /// A neighbour that reaches Gate by a way of its own.
+    pub(crate) fn neighbour_over(&self, way: Arc<dyn Approver>) -> Self {
+        let parts = (Arc::clone(&self.approver), Arc::clone(&self.journal), Arc::clone(&self.runs));
+        let (policy, clock) = (Arc::clone(&self.policy), Arc::clone(&self.clock));
+        Self::wire(policy, way, parts, clock, "neighbour")
+    }
+
     fn build(
         tokens: Tokens,
         patience: Option<Duration>,
-        (approver, journal, runs): (Arc<ScriptedApprover>, Arc<MemoryJournal>, Arc<Mutex<Vec<ToolCall>>>),
+        parts: Parts,
         clock: Arc<ManualClock>,
         owner: &str,
     ) -> Self {
         let policy = Arc::new(HousePolicy { tokens, patience, denies_all: AtomicBool::new(false) });
+        let way = parts.0.clone();
+        Self::wire(policy, way, parts, clock, owner)
+    }
+
+    fn wire(
+        policy: Arc<HousePolicy>,
+        way: Arc<dyn Approver>,
+        (approver, journal, runs): Parts,
+        clock: Arc<ManualClock>,
+        owner: &str,
+    ) -> Self {
         let gate = Arc::new(Gate::new(GateParts {
             policy: policy.clone(),
-            approver: approver.clone(),
+            approver: way,
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
             clock: clock.clone(),
             owner: Owner(owner.into()),

@@ -212,3 +212,21 @@ async fn a_call_cancelled_while_gate_is_asked_or_the_token_is_redeemed_never_run
     held.abort();
     assert_eq!(house.ran().len(), 0);
 }
+
+/// Withdrawn while Gate was asked, and approved all the same: that approval is not the next call's.
+#[tokio::test(start_paused = true)]
+async fn the_approval_of_a_call_cancelled_while_gate_was_asked_is_nobodys() {
+    let house = House::new();
+    let (handle, interest) = Interest::pair();
+    handle.cancel();
+    let caller = Caller { interest, ..Caller::staying(crate::house::PATIENCE) };
+    assert!(house.call_as(pay(1), caller).await.starts_with("cancelled"));
+    house.approver.decide("THR-1", Verdict::Approve);
+
+    let again = house.spawn(pay(1));
+    tokio::time::sleep(one_second()).await;
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (2, 0));
+    house.approver.decide("THR-2", Verdict::Reject(None));
+    assert!(again.await.unwrap().starts_with("rejected"));
+    assert_eq!(house.ran().len(), 0);
+}
