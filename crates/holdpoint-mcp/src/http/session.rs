@@ -12,7 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// More sessions than this and the oldest is forgotten: its tools are read again, and whoever uses it next owns it.
+/// More sessions than this and the oldest in which no call waits is forgotten: its tools are read again, and whoever
+/// uses it next owns it. A session with a call that waits is kept, or its cancellation would not find it; there are at
+/// most as many of them as calls that wait, which are fewer.
 const SESSIONS_MAX: usize = 4_096;
 
 #[derive(Debug)]
@@ -95,8 +97,12 @@ impl Sessions {
         }
     }
 
+    /// The client ends the session. What waits in it still can be withdrawn: the server may refuse to end it.
     pub(super) fn forget(&self, session: &Session) {
         let mut known = lock(&self.known);
+        if !known.is_idle(&session.key) {
+            return;
+        }
         known.by_key.remove(&session.key);
         known.oldest_first.retain(|key| *key != session.key);
     }
@@ -114,12 +120,18 @@ impl Sessions {
 impl Known {
     fn insert(&mut self, key: Key, session: Arc<Session>) {
         if self.by_key.len() >= SESSIONS_MAX
-            && let Some(oldest) = self.oldest_first.pop_front()
+            && let Some(oldest) = self.oldest_first.iter().position(|key| self.is_idle(key))
+            && let Some(oldest) = self.oldest_first.remove(oldest)
         {
             self.by_key.remove(&oldest);
         }
         self.oldest_first.push_back(key.clone());
         self.by_key.insert(key, session);
+    }
+
+    /// Whether nobody could want to withdraw anything in the session.
+    fn is_idle(&self, key: &Key) -> bool {
+        self.by_key.get(key).is_none_or(|session| lock(&session.waiting).is_empty())
     }
 }
 

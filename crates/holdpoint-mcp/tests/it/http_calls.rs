@@ -217,6 +217,31 @@ async fn a_cancelled_call_never_runs() {
     assert_eq!(web.house.journal.states(), [HoldState::Cancelled]);
 }
 
+/// Neither a `DELETE` that the server refuses nor a crowd of other sessions makes a cancellation miss its call.
+#[tokio::test]
+async fn a_call_can_be_cancelled_whatever_became_of_its_session() {
+    let web = impatient().await;
+    let session = [("mcp-session-id", "s1")];
+    let mut stream = Stream::new(web.post_with(&session, write_call("1", "a")).await);
+    let (answer, ()) = tokio::join!(web.send(http::Method::DELETE, &session, ""), async {
+        web.asked().await.answer(405, &[], "");
+    });
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    for other in 0..4_200 {
+        // Refused after its session was looked up.
+        let other = format!("other-{other}");
+        let refused = web.send(http::Method::POST, &[("mcp-session-id", &other)], "").await;
+        assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let cancelled = tokio::time::timeout(Duration::from_secs(20), web.post_with(&session, cancel)).await;
+    assert_eq!(cancelled.expect("answered here").status(), StatusCode::ACCEPTED);
+    assert_eq!(status(&stream.message().await), "cancelled");
+    web.house.approver.decide("THR-1", Verdict::Approve);
+    web.server_saw_nothing().await;
+    assert_eq!(web.house.journal.states(), [HoldState::Cancelled]);
+}
+
 /// The client leaves when the tool has the call: what comes of it is recorded, and collected by the same call.
 #[tokio::test]
 async fn a_result_that_nobody_waited_for_is_collected_later() {
