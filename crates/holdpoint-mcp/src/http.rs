@@ -15,6 +15,9 @@
 //!
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
+//!
+//! That headers of the client's own, `Mcp-Param-*` among them, are what was approved: they pass, and neither the digest
+//! nor the reviewer sees them. A server must not let them change what a tool does.
 
 mod body;
 mod call;

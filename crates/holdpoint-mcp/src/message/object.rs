@@ -59,10 +59,10 @@ impl<'a> Object<'a> {
         self.0.into_iter()
     }
 
-    /// Refuses a key that a reader without regard for case would take for one of `names`.
+    /// Refuses a key that a reader without regard for case, or for space around it, would take for one of `names`.
     pub(crate) fn refuse_variants_of(&self, names: &[&str]) -> Result<(), Flaw> {
         for (key, _) in &self.0 {
-            if let Some(name) = names.iter().find(|name| key != *name && same(key, name)) {
+            if let Some(name) = names.iter().find(|name| key != *name && same(key.trim(), name)) {
                 return Err(Flaw::Ambiguous(format!(
                     "has the key `{}`, which some read as `{name}`",
                     shown(key)

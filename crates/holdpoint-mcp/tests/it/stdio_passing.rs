@@ -12,6 +12,7 @@ async fn nothing_passes_that_somebody_reads_as_a_tool_call() {
     let smuggled: &[&[u8]] = &[
         br#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"write"}}"#,
         br#"{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call","params":{"name":"write"}}"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"ping","method ":"tools/call","params":{"name":"write"}}"#,
         br#"{"jsonrpc":"2.0","id":1,"METHOD":"tools/call","params":{"name":"write"}}"#,
         "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"param\u{17f}\":{\"name\":\"write\"}}".as_bytes(),
         br#"{"jsonrpc":"2.0","id":1,"method":"Tools/Call","params":{"name":"write"}}"#,
