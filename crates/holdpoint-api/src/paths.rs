@@ -44,7 +44,8 @@ fn with_wait(path: String, wait_seconds: Option<u64>) -> String {
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, so that an id cannot add a segment or a
 /// query of its own.
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {

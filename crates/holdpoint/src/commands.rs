@@ -72,14 +72,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let arguments = Arguments::parse(args.args.as_str()).context(
         "--args is not usable\n  hint: pass one JSON object, quoted for your shell, such as --args '{\"amount\": 5}'",
     )?;
-    if !config.servers.contains_key(&ServerName::new(args.server.as_str())) {
-        let known: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
-        bail!(
-            "there is no server `{}` in the configuration\n  hint: its servers are {}",
-            args.server,
-            known.join(", ")
-        );
-    }
+    configuration::server(&config, &args.server)?;
     let call = ToolCall {
         principal: Principal::new("explain"),
         server: ServerName::new(args.server.as_str()),
@@ -132,7 +125,7 @@ pub(crate) async fn inbox(args: &InboxArgs) -> Result<ExitCode> {
 
 pub(crate) async fn decide(args: &DecideArgs, word: &str) -> Result<ExitCode> {
     let admin = Admin::open(&DataFolder::open(&args.data.data)?).await?;
-    let thread = print::path_segment(&args.thread);
+    let thread = holdpoint_api::paths::escape(&args.thread);
     let body = json!({ "note": args.note, "by": print::user_name() });
     let path = format!("/api/admin/threads/{thread}/{word}");
     let decided: Result<Decided> = admin.call(Method::POST, &path, &body).await;

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use holdpoint_api::declare::GateDeclaration;
-use holdpoint_config::{Config, Env, ProcessEnv};
+use holdpoint_config::{Config, Env, ProcessEnv, ServerSettings};
+use holdpoint_core::ServerName;
 use std::{
     cell::RefCell,
     collections::BTreeSet,
@@ -59,6 +60,17 @@ pub(crate) fn declaration(path: &Path) -> Result<GateDeclaration> {
         bail!("there is no `{}`\n  hint: name a gate.yaml with --config PATH", beside.display());
     }
     holdpoint_config::load_gate(&beside).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
+}
+
+/// One of the configured servers, by its name.
+pub(crate) fn server<'a>(config: &'a Config, name: &str) -> Result<&'a ServerSettings> {
+    config.servers.get(&ServerName::new(name)).with_context(|| {
+        let known: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
+        format!(
+            "there is no server `{name}` in the configuration\n  hint: its servers are {}",
+            known.join(", ")
+        )
+    })
 }
 
 fn main_file(path: &Path) -> Result<PathBuf> {

@@ -80,16 +80,3 @@ pub(crate) fn user_name() -> String {
     let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
     if name.trim().is_empty() { "operator".to_owned() } else { name }
 }
-
-/// A thread id as one segment of a path.
-pub(crate) fn path_segment(text: &str) -> String {
-    let mut segment = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
-            segment.push(char::from(byte));
-        } else {
-            let _infallible = write!(segment, "%{byte:02X}");
-        }
-    }
-    segment
-}

@@ -8,7 +8,7 @@ use crate::{
     wiring::{GateAddress, Wiring, child_command, process_task},
 };
 use anyhow::{Result, bail};
-use holdpoint_core::{Principal, ServerName};
+use holdpoint_core::Principal;
 use holdpoint_mcp::stdio::{self, ChildCommand, ExitReason, StdioOptions};
 use std::process::ExitCode;
 
@@ -58,14 +58,7 @@ async fn prepare(args: &ProxyArgs) -> Result<(ChildCommand, Wiring)> {
         );
     };
     let config = configuration::load(path)?;
-    let Some(settings) = config.servers.get(&ServerName::new(args.server.as_str())) else {
-        let known: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
-        bail!(
-            "there is no server `{}` in the configuration\n  hint: its servers are {}",
-            args.server,
-            known.join(", ")
-        );
-    };
+    let settings = configuration::server(&config, &args.server)?;
     let command = child_command(&args.server, settings)?;
     let wiring = Wiring::configured(&config, &data, GateAddress::find(config.gate.as_ref())?).await?;
     Ok((command, wiring))
