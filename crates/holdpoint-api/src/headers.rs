@@ -3,6 +3,10 @@
 /// Announces that decisions may be awaited (`?wait=`); its value is the longest wait in seconds.
 pub const GATE_LONG_POLL: &str = "gate-long-poll";
 
+/// Announces the feed of [`DecisionChanges`](crate::DecisionChanges); its value is the feed's version,
+/// [`DecisionChanges::VERSION`](crate::DecisionChanges::VERSION).
+pub const GATE_DECISION_FEED: &str = "gate-decision-feed";
+
 /// Names a request, so that sending it again cannot open a second thread.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 

@@ -9,10 +9,11 @@
 //! 2. Three status vocabularies are three types; a status we do not know is kept as `Unknown` and never runs a tool.
 //! 3. Bodies are read once, at the edge, by `parse`, which applies the [`Limits`] and refuses duplicate keys.
 //!    Unknown fields are accepted and kept.
-//! 4. Keys and tokens have types of their own with a redacted `Debug`.
+//! 4. Keys, tokens and webhook secrets have types of their own with a redacted `Debug`.
 //!
 //! It does no I/O and holds no policy: evaluating rules and keeping state are the server's work.
 
+mod changes;
 mod decision;
 pub mod declare;
 mod digest;
@@ -26,8 +27,9 @@ mod request;
 mod secret;
 mod task_id;
 mod validate;
-mod webhook;
+pub mod webhook;
 
+pub use crate::changes::DecisionChanges;
 pub use crate::decision::{DecisionAnswer, DecisionStatus, ThreadState};
 pub use crate::digest::{body_digest, payload_digest};
 pub use crate::event::{EventBody, EventTarget, Revision, RevisionPayload};

@@ -32,8 +32,17 @@ impl Limits {
     /// The longest `Idempotency-Key`, in bytes.
     pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-    /// The longest wait of one poll, in seconds.
+    /// The longest wait of one poll, in seconds. Of a poll of the feed too.
     pub const LONG_POLL_SECONDS: u64 = 60;
+
+    /// The most threads that one answer of the feed names.
+    pub const FEED_THREADS: usize = 1000;
+
+    /// The longest cursor of the feed, in bytes.
+    pub const CURSOR_BYTES: usize = 128;
+
+    /// The largest body of a webhook, in bytes.
+    pub const WEBHOOK_BYTES: usize = 64 * 1024;
 }
 
 impl Default for Limits {

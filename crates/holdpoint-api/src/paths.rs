@@ -6,6 +6,8 @@ pub const EVENTS: &str = "/api/agent/tasks/{task_id}/events";
 pub const REQUESTS: &str = "/api/agent/tasks/{task_id}/requests";
 /// Path of the decisions endpoint.
 pub const DECISIONS: &str = "/api/agent/decisions";
+/// Path of the feed that says which threads have news.
+pub const DECISION_CHANGES: &str = "/api/agent/decisions/changes";
 /// Path of the validation endpoint.
 pub const VALIDATE: &str = "/api/agent/approvals/validate";
 
@@ -33,6 +35,17 @@ pub fn decision_of_thread(thread_id: &str, wait_seconds: Option<u64>) -> String 
 #[must_use]
 pub fn decision_of_task(task: &TaskId) -> String {
     format!("{DECISIONS}?task_id={}", escape(task.as_str()))
+}
+
+/// The path and query to read the feed: what changed after the cursor of the answer before, `None` at the start. Only
+/// where Gate announced the feed.
+#[must_use]
+pub fn decision_changes(after: Option<&str>, wait_seconds: u64) -> String {
+    let path = format!("{DECISION_CHANGES}?wait={wait_seconds}");
+    match after {
+        Some(cursor) => format!("{path}&after={}", escape(cursor)),
+        None => path,
+    }
 }
 
 fn with_wait(path: String, wait_seconds: Option<u64>) -> String {

@@ -5,3 +5,4 @@ mod declare;
 mod edge;
 mod reference;
 mod secret;
+mod webhook;
