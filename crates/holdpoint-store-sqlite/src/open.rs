@@ -30,15 +30,30 @@ impl Database {
     /// On a thread for blocking work: the lock may have to be waited for, and the migrator's future cannot be moved
     /// between threads.
     pub(crate) async fn open(path: &Path, migrator: &'static Migrator) -> Result<Self, OpenError> {
+        let (database, ()) = Self::open_with(path, migrator, || Ok(())).await?;
+        Ok(database)
+    }
+
+    /// Also does `beside`, while no other process opens the database.
+    pub(crate) async fn open_with<T: Send + 'static>(
+        path: &Path,
+        migrator: &'static Migrator,
+        beside: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> Result<(Self, T), OpenError> {
         let runtime = tokio::runtime::Handle::current();
         let at = path.to_owned();
-        match tokio::task::spawn_blocking(move || runtime.block_on(Self::open_at(&at, migrator))).await {
+        let opening = move || runtime.block_on(Self::open_at(&at, migrator, beside));
+        match tokio::task::spawn_blocking(opening).await {
             Ok(opened) => opened,
             Err(error) => Err(OpenError::Other { path: path.to_owned(), source: Box::new(error) }),
         }
     }
 
-    async fn open_at(path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
+    async fn open_at<T>(
+        path: &Path,
+        migrator: &Migrator,
+        beside: impl FnOnce() -> std::io::Result<T>,
+    ) -> Result<(Self, T), OpenError> {
         let failed = |error| OpenError::from_sqlx(path.to_owned(), error);
         let not_accessible = |error| OpenError::NotAccessible {
             path: path.to_owned(),
@@ -47,6 +62,7 @@ impl Database {
         let lock = lock_for_migration(path).map_err(not_accessible)?;
         let mut writer = options(path).connect().await.map_err(failed)?;
         migrate(&mut writer, migrator, path).await?;
+        let beside = beside().map_err(not_accessible)?;
         drop(lock);
         refuse_without_wal(&mut writer, path).await?;
         let readers = SqlitePoolOptions::new()
@@ -58,7 +74,7 @@ impl Database {
             .await
             .map_err(failed)?;
         let watch = WalWatch::open(path).map_err(not_accessible)?;
-        Ok(Self { writer, readers, watch })
+        Ok((Self { writer, readers, watch }, beside))
     }
 }
 

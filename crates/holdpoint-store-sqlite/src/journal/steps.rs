@@ -1,28 +1,32 @@
-//! The steps of a hold, one conditional statement each.
+//! The steps of a hold: one conditional statement each, and what it means for the hold's effect.
 
 use holdpoint_core::{
-    Ending, HeldCall, HoldId, HoldState, Moved, NewHold, Opened, Owner, Resolution, Step, StoredResult,
+    CallDigest, EffectKey, Ending, HeldCall, HoldId, HoldState, Moved, NewHold, Opened, Owner, Ran,
+    Resolution, Settled, Step, StoredResult,
 };
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
+use super::effects;
 use super::rows::{self, live_of};
 use crate::error::WriteError;
 
 pub(super) async fn open(connection: &mut SqliteConnection, new: NewHold) -> Result<Opened, WriteError> {
-    let NewHold { identity, hold, arguments, definition, policy, at } = new;
+    let NewHold { identity, hold, arguments, definition, policy, question, effect, at } = new;
     let (principal, server, tool) =
         (identity.principal.as_str(), identity.server.as_str(), identity.tool.as_str());
     let digest = identity.digest.as_bytes().as_slice();
     let (task, thread) = (hold.task.as_str(), hold.thread.as_str());
     let arguments_text = arguments.as_deref();
     let definition_bytes = definition.as_ref().map(|definition| definition.as_bytes().as_slice());
+    let question_bytes = question.as_bytes().as_slice();
+    let effect_text = effect.as_ref().map(EffectKey::as_str);
     let (policy_text, micros) = (policy.as_str(), at.as_microsecond());
     let opened = sqlx::query!(
-        "INSERT INTO holds (version, state, principal, server, tool, digest, task_id, thread_id, binding, review_url,
-            arguments, definition, policy, opened_at, changed_at)
+        "INSERT INTO holds (version, state, principal, server, tool, digest, task_id, thread_id, revision, binding,
+            review_url, arguments, definition, policy, question, effect, opened_at, changed_at)
         VALUES ((SELECT coalesce(max(version), 0) + 1 FROM holds), 'pending', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-            $11, $12, $12)
+            $11, $12, $13, $14, $15, $15)
         ON CONFLICT DO NOTHING",
         principal,
         server,
@@ -30,18 +34,21 @@ pub(super) async fn open(connection: &mut SqliteConnection, new: NewHold) -> Res
         digest,
         task,
         thread,
+        hold.revision,
         hold.binding,
         hold.review_url,
         arguments_text,
         definition_bytes,
         policy_text,
+        question_bytes,
+        effect_text,
         micros
     )
     .execute(&mut *connection)
     .await?;
     if opened.rows_affected() == 0 {
         let live = live_of(connection, &identity).await?;
-        // No live hold of this call stands in the way, so an ended one of this thread does.
+        // No live hold of this call stands in the way, so one of this thread does.
         return Ok(live.map_or(Opened::Spent, Opened::Joined));
     }
     let id = opened.last_insert_rowid();
@@ -55,10 +62,14 @@ pub(super) async fn open(connection: &mut SqliteConnection, new: NewHold) -> Res
         arguments,
         definition,
         policy,
+        question: Some(question),
+        effect,
         opened_at,
         claim: None,
         result: None,
         delivered: false,
+        words: None,
+        taken_up_by: None,
     }))
 }
 
@@ -69,16 +80,41 @@ pub(super) async fn advance(
     at: Timestamp,
 ) -> Result<Moved, WriteError> {
     let at = at.as_microsecond();
+    let settled = what_it_means_for_the_effect(&step);
+    let takes_effect = matches!(step, Step::Dispatch { .. });
     let rows = match step {
         Step::Claim { owner, stale_before } => claim(connection, id, owner, stale_before, at).await?,
         Step::Dispatch { owner } => dispatch(connection, id, owner, at).await?,
-        Step::Finish { result } => finish(connection, id, result, at).await?,
+        Step::Finish { result, .. } => finish(connection, id, result, at).await?,
         Step::Lose => lose(connection, id, at).await?,
-        Step::End(ending) => end(connection, id, ending, at).await?,
+        Step::End { ending, words } => end(connection, id, ending, words.as_deref(), at).await?,
         Step::Deliver => deliver(connection, id, at).await?,
+        Step::TakeUp { digest } => take_up(connection, id, digest, at).await?,
         Step::Resolve(resolution) => resolve(connection, id, resolution, at).await?,
     };
-    Ok(if rows == 1 { Moved::Yes } else { Moved::No })
+    if rows == 0 {
+        return Ok(Moved::No);
+    }
+    if takes_effect {
+        effects::take_with_hold(connection, id, at).await?;
+    }
+    if let Some(settled) = settled {
+        effects::settle_with_hold(connection, id, settled, at).await?;
+    }
+    Ok(Moved::Yes)
+}
+
+const fn what_it_means_for_the_effect(step: &Step) -> Option<Settled> {
+    match step {
+        Step::Finish { ran: Ran::Succeeded, .. } | Step::Resolve(Resolution::Ran) => Some(Settled::Done),
+        Step::Finish { ran: Ran::Failed, .. } | Step::Lose => Some(Settled::Unknown),
+        Step::Resolve(Resolution::DidNotRun) => Some(Settled::Void),
+        Step::Claim { .. }
+        | Step::Dispatch { .. }
+        | Step::End { .. }
+        | Step::Deliver
+        | Step::TakeUp { .. } => None,
+    }
 }
 
 async fn claim(
@@ -112,7 +148,9 @@ async fn dispatch(
     let owner = &*owner.0;
     let done = sqlx::query!(
         "UPDATE holds SET state = 'dispatched', changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
-        WHERE id = $1 AND state = 'approved' AND claim_owner = $2",
+        WHERE id = $1 AND state = 'approved' AND claim_owner = $2
+            AND NOT EXISTS (SELECT 1 FROM effects
+                WHERE effects.server = holds.server AND effects.name = holds.effect AND effects.state <> 'void')",
         id.0,
         owner,
         at
@@ -157,14 +195,35 @@ async fn end(
     connection: &mut SqliteConnection,
     id: HoldId,
     ending: Ending,
+    words: Option<&str>,
     at: i64,
 ) -> Result<u64, WriteError> {
-    let state = Step::End(ending).to().as_str();
+    let state = Step::End { ending, words: None }.to().as_str();
     let done = sqlx::query!(
-        "UPDATE holds SET state = $2, changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        "UPDATE holds SET state = $2, words = $3, changed_at = $4, version = (SELECT max(version) + 1 FROM holds)
         WHERE id = $1 AND state IN ('pending', 'approved')",
         id.0,
         state,
+        words,
+        at
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn take_up(
+    connection: &mut SqliteConnection,
+    id: HoldId,
+    digest: CallDigest,
+    at: i64,
+) -> Result<u64, WriteError> {
+    let digest = digest.as_bytes().as_slice();
+    let done = sqlx::query!(
+        "UPDATE holds SET taken_up_by = $2, changed_at = $3, version = (SELECT max(version) + 1 FROM holds)
+        WHERE id = $1 AND state = 'changes_requested' AND coalesce(taken_up_by, $2) = $2",
+        id.0,
+        digest,
         at
     )
     .execute(connection)
