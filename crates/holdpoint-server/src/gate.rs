@@ -4,6 +4,7 @@ mod apply;
 mod ask;
 mod callers;
 mod events;
+mod feed;
 mod people;
 mod poll;
 mod rate;
@@ -45,6 +46,7 @@ pub struct GateServer {
     ephemeral: callers::EphemeralKeys,
     rate: rate::ThreadRate,
     waiters: Semaphore,
+    feeds: Semaphore,
     pub(crate) live: Arc<Semaphore>,
     applying: tokio::sync::Mutex<()>,
 }
@@ -105,7 +107,8 @@ impl GateServer {
     ) -> Result<Arc<Self>, GateError> {
         let public = PublicUrl::parse(&options.public_url)?;
         let guard = Guard::new(&public, &options.allowed_hosts)?;
-        let ServerLimits { threads_burst, threads_per_minute, waiters_max, live_max, .. } = options.limits;
+        let ServerLimits { threads_burst, threads_per_minute, waiters_max, feeds_max, live_max, .. } =
+            options.limits;
         let gate = Arc::new(Self {
             store,
             clock,
@@ -117,6 +120,7 @@ impl GateServer {
             ephemeral: callers::EphemeralKeys::default(),
             rate: rate::ThreadRate::new(threads_burst, threads_per_minute),
             waiters: Semaphore::new(waiters_max.min(Semaphore::MAX_PERMITS)),
+            feeds: Semaphore::new(feeds_max.min(Semaphore::MAX_PERMITS)),
             live: Arc::new(Semaphore::new(live_max.min(Semaphore::MAX_PERMITS))),
             applying: tokio::sync::Mutex::default(),
         });

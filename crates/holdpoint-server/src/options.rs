@@ -46,12 +46,16 @@ impl Options {
 pub struct ServerLimits {
     /// What one body may hold.
     pub body: Limits,
-    /// Threads an agent may open at once. Flooding reviewers is an attack on them.
+    /// Threads an agent may open at once; as many calls can be held before the rate below counts. Flooding reviewers
+    /// is an attack on them.
     pub threads_burst: u32,
-    /// Threads an agent may open per minute, after its burst.
+    /// Threads an agent may open per minute, after its burst; more than 60 000 count as that.
     pub threads_per_minute: u32,
     /// Polls that may wait at the same time; further ones are answered at once.
     pub waiters_max: usize,
+    /// Polls of the feed of decisions that may wait at the same time, one per client that holds calls; further ones are
+    /// answered at once.
+    pub feeds_max: usize,
     /// Browser pages that may be kept up to date at the same time.
     pub live_max: usize,
     /// Threads on one page of the inbox.
@@ -67,6 +71,7 @@ impl Default for ServerLimits {
             threads_burst: 1_000,
             threads_per_minute: 120,
             waiters_max: 4_096,
+            feeds_max: 4_096,
             live_max: 256,
             threads_shown: 200,
             timeline_shown: 300,

@@ -67,6 +67,7 @@ pub async fn run<S: Store + 'static>(make: impl AsyncFn() -> S) {
         threads::folders_search_and_order,
         threads::the_timeline_tells_the_story,
         threads::the_bell_rings_after_the_commit,
+        threads::an_agent_hears_of_its_news_and_reads_it,
         tokens::only_approved_threads_have_tokens,
         tokens::of_many_redemptions_one_is_valid,
         tokens::a_newer_token_revokes_the_older,

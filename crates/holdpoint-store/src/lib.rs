@@ -28,7 +28,7 @@ pub use crate::agents::{
     Agent, AgentChange, AgentSettings, AgentState, Agents, AppliedDeclaration, ApplyOutcome, CreateAgent,
     NewAgent,
 };
-pub use crate::bell::{Bell, Change, Listener};
+pub use crate::bell::{Bell, Change, Concerns, Ear, Listener};
 pub use crate::error::StoreError;
 pub use crate::ids::{AgentId, ImageId, LogSeq, RevisionId, ThreadId};
 pub use crate::log::{
@@ -37,8 +37,8 @@ pub use crate::log::{
 pub use crate::people::{CreateUser, LinkOutcome, NewUser, People, User, UserId};
 pub use crate::threads::{
     AddRevision, AskOutcome, DecideOutcome, Decider, Decision, Folder, FolderCounts, Idempotency, Image,
-    ImageInfo, ImageType, NewImage, NewRevision, NewThread, OpenOutcome, OpenState, Revision, RevisionEffect,
-    RevisionOutcome, Thread, ThreadQuery, ThreadState, Threads, Verdict, VerdictKind,
+    ImageInfo, ImageType, NewImage, NewRevision, NewThread, News, OpenOutcome, OpenState, Revision,
+    RevisionEffect, RevisionOutcome, Thread, ThreadQuery, ThreadState, Threads, Verdict, VerdictKind,
 };
 pub use crate::tokens::{MintOutcome, RedeemOutcome, Tokens};
 

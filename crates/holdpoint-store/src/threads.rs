@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 pub use self::ops::{
     AddRevision, AskOutcome, DecideOutcome, Decision, Folder, FolderCounts, Idempotency, NewImage,
-    NewRevision, NewThread, OpenOutcome, RevisionEffect, RevisionOutcome, ThreadQuery, Threads,
+    NewRevision, NewThread, News, OpenOutcome, RevisionEffect, RevisionOutcome, ThreadQuery, Threads,
 };
 pub use self::state::{Decider, OpenState, ThreadState, Verdict, VerdictKind};
 use crate::{AgentId, ImageId, RevisionId, ThreadId};

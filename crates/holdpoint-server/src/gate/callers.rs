@@ -56,7 +56,7 @@ impl AgentsByName {
         // Unconstrained: with tokio's budget used up, a change that waits would look like none.
         while let Some(change) = tokio::task::coop::unconstrained(self.changes.next()).now_or_never() {
             match change {
-                Some(Change::Thread(_) | Change::Task(..)) => {}
+                Some(Change::Thread { .. } | Change::Task(..)) => {}
                 Some(Change::Setup | Change::Everything) | None => return false,
             }
         }

@@ -5,7 +5,7 @@ use holdpoint_api::{
     ValidateAnswer, ValidateBody,
 };
 use holdpoint_store::{
-    Agent, AgentId, Listener, MintOutcome, OpenState, RedeemOutcome, Thread, ThreadId, ThreadState,
+    Agent, AgentId, Ear, MintOutcome, OpenState, RedeemOutcome, Thread, ThreadId, ThreadState,
 };
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ pub(crate) enum Wanted {
 }
 
 /// How often a waiting poll reads again without having heard anything.
-const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
+pub(super) const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 const NO_THREAD: Refusal = Refusal::NotFound("no such thread or task for this agent");
 
@@ -37,13 +37,17 @@ impl GateServer {
         if wait.is_zero() {
             return self.find(agent, wanted).await;
         }
+        let id = match wanted {
+            Wanted::Thread(id) => id.clone(),
+            Wanted::Task(_) => self.find(agent, wanted).await?.id,
+        };
         // Listen first, then read: a decision in between is heard.
-        let mut listener = self.store().bell().listen();
-        let mut thread = self.find(agent, wanted).await?;
+        let mut ear = self.store().bell().listen_to_thread(&id);
+        let mut thread = self.find(agent, &Wanted::Thread(id)).await?;
         let Ok(_permit) = self.waiters.try_acquire() else { return Ok(thread) };
         let deadline = Instant::now() + wait;
         while is_undecided(&thread) && Instant::now() < deadline {
-            let heard = self.next_look(&mut listener, &thread, deadline).await;
+            let heard = self.next_look(&mut ear, &thread, deadline).await;
             thread = self.find(agent, &Wanted::Thread(thread.id)).await?;
             if matches!(heard, Heard::Shutdown) {
                 break;
@@ -52,14 +56,14 @@ impl GateServer {
         Ok(thread)
     }
 
-    async fn next_look(&self, listener: &mut Listener, thread: &Thread, deadline: Instant) -> Heard {
+    async fn next_look(&self, ear: &mut Ear, thread: &Thread, deadline: Instant) -> Heard {
         let mut pause = READ_AGAIN_AFTER.min(deadline.saturating_duration_since(Instant::now()));
         if let Some(expires_at) = thread.expires_at {
             let left = expires_at.duration_since(self.now());
             pause = pause.min(Duration::try_from(left).unwrap_or_default());
         }
         tokio::select! {
-            rung = listener.next_of(&thread.id) => if rung { Heard::Something } else { Heard::Shutdown },
+            () = ear.rung() => Heard::Something,
             () = tokio::time::sleep(pause) => Heard::Something,
             () = self.shutdown.cancelled() => Heard::Shutdown,
         }
@@ -180,7 +184,7 @@ impl GateServer {
     }
 }
 
-enum Heard {
+pub(super) enum Heard {
     Something,
     Shutdown,
 }

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use holdpoint_api::headers::{GATE_LONG_POLL, IDEMPOTENCY_KEY};
-use holdpoint_api::{Limits, RefusedReason, TaskId, ValidateAnswer, paths};
+use holdpoint_api::headers::{GATE_DECISION_FEED, GATE_LONG_POLL, IDEMPOTENCY_KEY};
+use holdpoint_api::{DecisionChanges, Limits, RefusedReason, TaskId, ValidateAnswer, paths};
 use holdpoint_store::ThreadId;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -26,14 +26,19 @@ pub(super) fn routes() -> Router<Arc<GateServer>> {
         .route(paths::EVENTS, post(events))
         .route(paths::REQUESTS, post(requests))
         .route(paths::DECISIONS, get(decisions))
+        .route(paths::DECISION_CHANGES, get(changes))
         .route(paths::VALIDATE, post(validate))
-        .route_layer(middleware::from_fn(announce_long_poll))
+        .route_layer(middleware::from_fn(announce))
 }
 
-async fn announce_long_poll(request: Request, next: Next) -> Response {
+/// Says with every answer what this Gate can beyond the vendor's reference.
+async fn announce(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let seconds = HeaderValue::from(Limits::LONG_POLL_SECONDS);
-    response.headers_mut().insert(HeaderName::from_static(GATE_LONG_POLL), seconds);
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(GATE_LONG_POLL), seconds);
+    let version = HeaderValue::from(DecisionChanges::VERSION);
+    headers.insert(HeaderName::from_static(GATE_DECISION_FEED), version);
     response
 }
 
@@ -85,6 +90,27 @@ async fn decisions(
     let thread = gate.await_thread(caller.agent.id, &wanted, wait).await?;
     let caller = if wait.is_zero() { caller } else { caller.again(&gate).await? };
     Ok(Json(gate.answer(&caller.agent, thread).await?).into_response())
+}
+
+#[derive(Deserialize)]
+struct ChangesQuery {
+    after: Option<String>,
+    wait: Option<String>,
+}
+
+async fn changes(
+    State(gate): Gate,
+    caller: Caller,
+    query: Result<Query<ChangesQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(query) = query.map_err(|error| Refusal::BadRequest(error.body_text().into()))?;
+    let wait = read_wait(query.wait.as_deref())?;
+    let changes = gate.await_changes(&caller.agent, query.after.as_deref(), wait).await?;
+    if !wait.is_zero() {
+        // An agent that was paused meanwhile is told nothing more.
+        caller.again(&gate).await?;
+    }
+    Ok(Json(changes).into_response())
 }
 
 async fn validate(

@@ -64,7 +64,7 @@ impl Page {
                 () = tokio::time::sleep_until(self.ends_at) => return None,
             };
             match change {
-                Change::Thread(id) => return Some(Event::default().event("thread").data(id.as_str())),
+                Change::Thread { id, .. } => return Some(Event::default().event("thread").data(id.as_str())),
                 Change::Task(..) => return Some(Event::default().event("task").data("changed")),
                 Change::Everything => return Some(Event::default().event("resync").data("changed")),
                 Change::Setup => {}

@@ -57,7 +57,9 @@ async fn a_page_that_fell_behind_is_told_to_fetch_itself() {
     next(&mut stream).await;
     let bell = holdpoint_store::Store::bell(&*world.store);
     for number in 0..5000 {
-        bell.ring(holdpoint_store::Change::Thread(holdpoint_store::ThreadId::new(format!("THR-{number}"))));
+        let id = holdpoint_store::ThreadId::new(format!("THR-{number}"));
+        let (agent, concerns) = (holdpoint_store::AgentId(1), holdpoint_store::Concerns::Onlookers);
+        bell.ring(holdpoint_store::Change::Thread { id, agent, concerns });
     }
     let mut events = String::new();
     while !events.contains("event: resync") {

@@ -12,6 +12,7 @@ mod admin;
 mod agent;
 mod apply;
 mod doors;
+mod feed;
 mod inbox;
 mod live;
 mod races;

@@ -2,7 +2,7 @@
 
 use holdpoint_api::TaskId;
 use holdpoint_store::{
-    AgentId, AskOutcome, Change, DecideOutcome, Decider, Decision, LogEntry, RevisionId, ThreadId,
+    AgentId, AskOutcome, Change, Concerns, DecideOutcome, Decider, Decision, LogEntry, RevisionId, ThreadId,
     ThreadState, VerdictKind,
 };
 use jiff::Timestamp;
@@ -62,7 +62,7 @@ pub(super) async fn decide(
     let line =
         LogInsert::new(decision.now, &entry)?.task(thread.agent_id, &thread.task_id).thread(&thread.id);
     log::insert(connection, line).await?;
-    transaction.mirror.ring(Change::Thread(decision.thread_id));
+    transaction.mirror.ring(news(decision.thread_id, thread.agent_id));
     Ok(DecideOutcome::Won(Box::new(thread)))
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn expire(
             TaskId::parse(row.task_id).map_err(|_| rows::impossible("threads", &id, "unusable task id"))?;
         let line = LogInsert::new(now, &LogEntry::Expired {})?.task(AgentId(row.agent_id), &task).thread(&id);
         log::insert(&mut *connection, line).await?;
-        transaction.mirror.ring(Change::Thread(id.clone()));
+        transaction.mirror.ring(news(id.clone(), AgentId(row.agent_id)));
         ids.push(id);
     }
     Ok(ids)
@@ -131,6 +131,11 @@ pub(super) async fn ask(
     let entry = LogEntry::ChangesRequested { by, message, revision_id };
     let line = LogInsert::new(now, &entry)?.task(thread.agent_id, &thread.task_id).thread(&id);
     log::insert(connection, line).await?;
-    transaction.mirror.ring(Change::Thread(id));
+    transaction.mirror.ring(news(id, thread.agent_id));
     Ok(AskOutcome::Asked(Box::new(thread)))
+}
+
+/// Something the thread's agent ought to know.
+pub(super) fn news(id: ThreadId, agent: AgentId) -> Change {
+    Change::Thread { id, agent, concerns: Concerns::Agent }
 }

@@ -1,11 +1,11 @@
 //! Revisions: an agent changes what it proposed while nobody decided.
 
 use holdpoint_store::{
-    AddRevision, Change, Decider, LogEntry, RevisionEffect, RevisionId, RevisionOutcome, Thread, ThreadState,
+    AddRevision, Decider, LogEntry, RevisionEffect, RevisionId, RevisionOutcome, Thread, ThreadState,
 };
 use sqlx::SqliteConnection;
 
-use super::decide::expire;
+use super::decide::{expire, news};
 use super::directory::Directory;
 use super::log::{self, ImageOwner, LogInsert};
 use super::threads::{insert_revision, thread_by_id};
@@ -37,7 +37,7 @@ pub(super) async fn add(
     let owner = ImageOwner::Revision(add.thread_id.as_str(), add.revision.id.as_str());
     log::insert_images(&mut *connection, owner, add.images.clone()).await?;
     record(connection, &add, &thread).await?;
-    transaction.mirror.ring(Change::Thread(add.thread_id));
+    transaction.mirror.ring(news(add.thread_id, add.agent_id));
     Ok(RevisionOutcome::Added)
 }
 

@@ -1,11 +1,13 @@
 //! Threads: opening and reading.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use holdpoint_api::TaskId;
 use holdpoint_store::{
-    AddRevision, AgentId, AskOutcome, Change, DecideOutcome, Decision, Folder, FolderCounts, Image, ImageId,
-    ImageInfo, LogEntry, LogRow, NewRevision, NewThread, OpenOutcome, OpenState, Revision, RevisionId,
-    RevisionOutcome, StoreError, Thread, ThreadId, ThreadQuery, Threads,
+    AddRevision, AgentId, AskOutcome, Change, Concerns, DecideOutcome, Decision, Folder, FolderCounts, Image,
+    ImageId, ImageInfo, LogEntry, LogRow, LogSeq, NewRevision, NewThread, News, OpenOutcome, OpenState,
+    Revision, RevisionId, RevisionOutcome, StoreError, Thread, ThreadId, ThreadQuery, Threads,
 };
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
@@ -115,7 +117,8 @@ async fn open(transaction: &mut Transaction<Directory>, new: NewThread) -> Resul
     };
     let line = LogInsert::new(new.now, &entry)?.task(new.agent_id, &new.task_id).thread(&new.id);
     log::insert(connection, line).await?;
-    transaction.mirror.ring(Change::Thread(new.id));
+    let concerns = Concerns::Onlookers;
+    transaction.mirror.ring(Change::Thread { id: new.id, agent: new.agent_id, concerns });
     Ok(OpenOutcome::Opened)
 }
 
@@ -217,6 +220,40 @@ impl Threads for SqliteStore {
 
     async fn expire_due(&self, now: Timestamp) -> Result<Vec<ThreadId>, StoreError> {
         self.writer.many(move |transaction| Box::pin(expire(transaction, None, now))).await
+    }
+
+    async fn news(&self, agent: AgentId, after: LogSeq, limit: u32) -> Result<News, StoreError> {
+        // The condition on `kind` is that of the index, word for word.
+        let rows = sqlx::query!(
+            r#"SELECT seq, thread_id AS "thread_id!: String" FROM log
+            WHERE agent_id = $1 AND seq > $2 AND thread_id IS NOT NULL
+                AND kind IN ('approved', 'rejected', 'expired', 'changes_requested', 'revised')
+            ORDER BY seq LIMIT $3"#,
+            agent.0,
+            after.0,
+            limit
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(reading)?;
+        let mut news = News { threads: Vec::with_capacity(rows.len()), up_to: after };
+        let mut seen = HashSet::with_capacity(rows.len());
+        for row in rows {
+            news.up_to = LogSeq(row.seq);
+            let thread = ThreadId::new(row.thread_id);
+            if seen.insert(thread.clone()) {
+                news.threads.push(thread);
+            }
+        }
+        Ok(news)
+    }
+
+    async fn log_end(&self) -> Result<LogSeq, StoreError> {
+        let row = sqlx::query!(r#"SELECT max(seq) AS "seq: i64" FROM log"#)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(reading)?;
+        Ok(LogSeq(row.seq.unwrap_or(0)))
     }
 
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Vec<Thread>, StoreError> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use holdpoint_api::{SecretHash, TaskId};
 use holdpoint_store::{
-    AgentId, Change, LogEntry, MintOutcome, RedeemOutcome, RevisionId, StoreError, ThreadId, ThreadState,
-    Tokens,
+    AgentId, Change, Concerns, LogEntry, MintOutcome, RedeemOutcome, RevisionId, StoreError, ThreadId,
+    ThreadState, Tokens,
 };
 use jiff::Timestamp;
 
@@ -112,7 +112,7 @@ async fn redeem(
         (entry, RedeemOutcome::Expired { thread_id: thread_id.clone() })
     };
     log::insert(connection, LogInsert::new(now, &entry)?.task(agent, &task).thread(&thread_id)).await?;
-    transaction.mirror.ring(Change::Thread(thread_id));
+    transaction.mirror.ring(Change::Thread { id: thread_id, agent, concerns: Concerns::Onlookers });
     Ok(outcome)
 }
 

@@ -1,10 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{agent, decision, later, opened, race, revision, start, task, thread};
+use super::{agent, decision, later, opened, race, revision, secret, start, task, thread};
 use crate::{
-    AddRevision, AgentId, AskOutcome, Change, DecideOutcome, Decider, Folder, FolderCounts, Idempotency,
-    ImageType, NewImage, NewThread, OpenOutcome, OpenState, RevisionEffect, RevisionId, RevisionOutcome,
-    Store, ThreadId, ThreadQuery, ThreadState, VerdictKind,
+    AddRevision, AgentId, AskOutcome, Change, Concerns, DecideOutcome, Decider, Folder, FolderCounts,
+    Idempotency, ImageType, LogSeq, NewImage, NewThread, News, OpenOutcome, OpenState, RevisionEffect,
+    RevisionId, RevisionOutcome, Store, ThreadId, ThreadQuery, ThreadState, VerdictKind,
 };
 
 fn revised(agent: AgentId, thread: &ThreadId, id: &str, payload: &str) -> AddRevision {
@@ -274,12 +275,12 @@ pub(super) async fn the_bell_rings_after_the_commit(store: Arc<dyn Store>) {
     let agent = agent(&*store, "one").await;
     let id = opened(&*store, thread(agent, "THR-1")).await;
     opened(&*store, thread(agent, "THR-2")).await;
-    let (mut all, mut one) = (store.bell().listen(), store.bell().listen());
+    let (mut all, mut one) = (store.bell().listen(), store.bell().listen_to_thread(&id));
     let other = decision(&ThreadId::new("THR-2"), "r1", VerdictKind::Approve, "ann");
     let (deciding, waiting) = (Arc::clone(&store), Arc::clone(&store));
     let (thread_id, seen) = (id.clone(), id.clone());
     let waiter = tokio::spawn(async move {
-        assert!(one.next_of(&seen).await);
+        one.rung().await;
         waiting.thread(&seen).await.unwrap().unwrap().state
     });
     deciding.decide(other).await.unwrap();
@@ -288,6 +289,63 @@ pub(super) async fn the_bell_rings_after_the_commit(store: Arc<dyn Store>) {
         matches!(waiter.await.unwrap(), ThreadState::Approved(_)),
         "it rang before the decision could be read"
     );
-    assert_eq!(all.next().await, Some(Change::Thread(ThreadId::new("THR-2"))));
-    assert_eq!(all.next().await, Some(Change::Thread(id)));
+    let concerns = Concerns::Agent;
+    for id in [ThreadId::new("THR-2"), id] {
+        assert_eq!(all.next().await, Some(Change::Thread { id, agent, concerns }));
+    }
+}
+
+pub(super) async fn an_agent_hears_of_its_news_and_reads_it(store: Arc<dyn Store>) {
+    let (one, two) = (agent(&*store, "one").await, agent(&*store, "two").await);
+    let start = store.log_end().await.unwrap();
+    assert!(start > LogSeq(0), "making an agent is on record");
+    let news = async |after, limit| store.news(one, after, limit).await.unwrap();
+    let id = opened(&*store, thread(one, "THR-1")).await;
+    let mut late = thread(one, "THR-2");
+    late.expires_at = Some(later(5));
+    let (late, other) = (opened(&*store, late).await, opened(&*store, thread(two, "THR-3")).await);
+    assert_eq!(news(start, 10).await, News { threads: Vec::new(), up_to: start }, "opening is no news");
+
+    let mut ear = store.bell().listen_to_agent(one);
+    store.ask_for_changes(&id, &RevisionId::new("r1"), "ann", "less", later(1)).await.unwrap();
+    ear.rung().await;
+    let asked = news(start, 10).await;
+    assert_eq!(asked.threads, std::slice::from_ref(&id));
+    assert!(asked.up_to > start);
+    store.add_revision(revised(one, &id, "r2", "{}")).await.unwrap();
+    ear.rung().await;
+    store.expire_due(later(6)).await.unwrap();
+    ear.rung().await;
+    store.decide(decision(&id, "r2", VerdictKind::Approve, "ann")).await.unwrap();
+    ear.rung().await;
+    let all = news(asked.up_to, 10).await;
+    assert_eq!(all.threads, [id.clone(), late.clone()], "each once");
+    assert_eq!(news(all.up_to, 10).await, News { threads: Vec::new(), up_to: all.up_to });
+
+    let hash = secret("token");
+    store.mint_token(one, &id, hash, Duration::from_mins(1), later(11)).await.unwrap();
+    store.redeem_token(one, &task("task-1"), hash, later(12)).await.unwrap();
+    store.decide(decision(&other, "r1", VerdictKind::Reject, "ann")).await.unwrap();
+    assert_eq!(
+        news(all.up_to, 10).await.threads,
+        [],
+        "neither a used token nor another agent's thread is news"
+    );
+    let quiet = tokio::time::timeout(Duration::from_millis(50), ear.rung()).await;
+    assert!(quiet.is_err(), "nor do they ring");
+    assert_eq!(store.news(two, start, 10).await.unwrap().threads, [other]);
+
+    let mut paged = Vec::new();
+    let mut after = start;
+    loop {
+        let page = news(after, 1).await;
+        if page.threads.is_empty() {
+            assert_eq!(page.up_to, after);
+            break;
+        }
+        after = page.up_to;
+        paged.extend(page.threads);
+    }
+    assert_eq!(paged, [id.clone(), id.clone(), late, id], "one line at a time, nothing is missed");
+    assert!(store.log_end().await.unwrap() > after);
 }

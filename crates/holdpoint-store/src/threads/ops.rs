@@ -3,7 +3,7 @@ use holdpoint_api::TaskId;
 use jiff::Timestamp;
 
 use super::{Image, ImageInfo, ImageType, OpenState, Revision, Thread, ThreadState, VerdictKind};
-use crate::{AgentId, ImageId, LogRow, RevisionId, StoreError, ThreadId};
+use crate::{AgentId, ImageId, LogRow, LogSeq, RevisionId, StoreError, ThreadId};
 
 /// Makes a request repeatable: the same key and body get the same answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,15 @@ pub struct FolderCounts {
     pub expired: i64,
 }
 
+/// What happened to threads of one agent after a line of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// Threads, each once, in the order in which the first of it happened.
+    pub threads: Vec<ThreadId>,
+    /// The last line that was looked at: what comes after it is not in here.
+    pub up_to: LogSeq,
+}
+
 /// Reviews.
 #[async_trait]
 pub trait Threads: Send + Sync {
@@ -233,6 +242,14 @@ pub trait Threads: Send + Sync {
 
     /// Expires every open thread whose time is up, and says which.
     async fn expire_due(&self, now: Timestamp) -> Result<Vec<ThreadId>, StoreError>;
+
+    /// What concerns `agent` ([`Concerns::Agent`](crate::Concerns::Agent)) and was committed after the line `after`, at
+    /// most `limit` lines of it. Asking again after [`News::up_to`] misses nothing: lines are numbered in the order in
+    /// which they can be read.
+    async fn news(&self, agent: AgentId, after: LogSeq, limit: u32) -> Result<News, StoreError>;
+
+    /// The last line of the log; 0 when there is none.
+    async fn log_end(&self) -> Result<LogSeq, StoreError>;
 
     /// Lists threads.
     async fn list_threads(&self, query: &ThreadQuery) -> Result<Vec<Thread>, StoreError>;
