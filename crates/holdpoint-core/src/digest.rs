@@ -10,6 +10,7 @@ use std::fmt;
 
 const CALL_DOMAIN: &str = "holdpoint/call/v1";
 const DEFINITION_DOMAIN: &str = "holdpoint/definition/v1";
+const QUESTION_DOMAIN: &str = "holdpoint/question/v1";
 
 macro_rules! digests {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -52,6 +53,8 @@ digests! {
     CallDigest,
     /// Covers one tool definition as its server sent it.
     DefinitionDigest,
+    /// Covers everything that Gate is asked about a call, and what its approval must come with.
+    QuestionDigest,
 }
 
 /// What a [`CallDigest`] is made of.
@@ -84,6 +87,30 @@ pub fn definition_digest(definition: &Value) -> DefinitionDigest {
     text_into(DEFINITION_DOMAIN, &mut hash);
     value_into(definition, &mut hash);
     DefinitionDigest(hash.finalize().into())
+}
+
+/// The digest of a question: what the reviewer is shown and on what terms.
+pub(crate) fn question_digest(ask: &crate::Ask) -> QuestionDigest {
+    let mut hash = Sha256::new();
+    text_into(QUESTION_DOMAIN, &mut hash);
+    for text in [
+        &ask.workflow_name,
+        &ask.task_label,
+        &ask.tool_name,
+        &ask.subject,
+        ask.preview.as_deref().unwrap_or_default(),
+        ask.risk_level.map(crate::RiskLevel::as_str).unwrap_or_default(),
+        ask.payload.get(),
+        ask.tokens.as_str(),
+        ask.effect.as_ref().map(|effect| effect.key.as_str()).unwrap_or_default(),
+    ] {
+        text_into(text, &mut hash);
+    }
+    length_into(ask.summary.len(), &mut hash);
+    for bullet in &ask.summary {
+        text_into(bullet, &mut hash);
+    }
+    QuestionDigest(hash.finalize().into())
 }
 
 fn value_into(value: &Value, hash: &mut Sha256) {

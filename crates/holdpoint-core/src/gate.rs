@@ -1,7 +1,7 @@
 use crate::{
     Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Onlooker,
-    Owner, PermittedCall, Plan, PlanError, Policy, Receipt, Rejection, StoredResult, ToolCall,
-    asking::Asking, flight::Flights, hold,
+    Owner, PermittedCall, Plan, PlanError, Policy, Probe, Receipt, Recorder, Rejection, Standing,
+    StoredResult, ToolCall, Unavailable, asking::Asking, flight::Flights, hold, once,
 };
 use std::{
     sync::{
@@ -10,6 +10,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// What a gate is made of. Whoever fills this in decides whom the gate trusts.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct GateParts {
     pub approver: Arc<dyn Approver>,
     /// The durable record of holds.
     pub journal: Arc<dyn Journal>,
+    /// The evidence.
+    pub recorder: Arc<dyn Recorder>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// This run of this process.
@@ -37,6 +40,8 @@ pub struct HoldLimits {
     pub held_max: usize,
     /// Results larger than this are not kept for a caller that left.
     pub result_bytes_max: usize,
+    /// How long a result is kept for a caller that left; after that the same call is a new one.
+    pub result_kept: Duration,
 }
 
 /// On what terms somebody calls.
@@ -50,13 +55,24 @@ pub struct Caller {
     pub definitions: Option<Arc<dyn Definitions>>,
     /// Hears what the call waits for; `None` where nobody listens.
     pub onlooker: Option<Arc<dyn Onlooker>>,
+    /// Says whether the caller may still call; `None` where that cannot change.
+    pub standing: Option<Arc<dyn Standing>>,
+    /// Calls read-only tools of the same server; `None` where nobody can.
+    pub probe: Option<Arc<dyn Probe>>,
 }
 
 impl Caller {
     /// A caller that stays, of tools without definitions.
     #[must_use]
     pub fn staying(patience: Duration) -> Self {
-        Self { patience, interest: Interest::always(), definitions: None, onlooker: None }
+        Self {
+            patience,
+            interest: Interest::always(),
+            definitions: None,
+            onlooker: None,
+            standing: None,
+            probe: None,
+        }
     }
 }
 
@@ -78,13 +94,45 @@ pub struct Gate {
     pub(crate) flights: Flights,
     pub(crate) asking: Asking,
     held: AtomicUsize,
+    closed: watch::Sender<Doors>,
+}
+
+/// Whether calls are still taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doors {
+    Open,
+    Closed,
 }
 
 impl Gate {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: GateParts) -> Self {
-        Self { parts, flights: Flights::default(), asking: Asking::default(), held: AtomicUsize::new(0) }
+        Self {
+            parts,
+            flights: Flights::default(),
+            asking: Asking::default(),
+            held: AtomicUsize::new(0),
+            closed: watch::Sender::new(Doors::Open),
+        }
+    }
+
+    /// Takes no more calls. Those that wait for a person are told so, and stay in the journal; those that run are let
+    /// finish.
+    pub fn close(&self) {
+        self.closed.send_replace(Doors::Closed);
+    }
+
+    /// Resolves once [`Self::close`] was called.
+    pub(crate) async fn closing(&self) {
+        let mut closed = self.closed.subscribe();
+        if closed.wait_for(|doors| *doors == Doors::Closed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    pub(crate) fn doors(&self) -> Doors {
+        *self.closed.borrow()
     }
 
     /// How many calls of this process wait for a person.
@@ -107,17 +155,19 @@ impl Gate {
     /// # Errors
     /// Says why the call must not run.
     pub async fn admit_for(&self, call: ToolCall, caller: Caller) -> Result<Admission, Rejection> {
+        if self.doors() == Doors::Closed {
+            return Err(Rejection::Unavailable { what: Unavailable::Stopping, thread: None });
+        }
         match self.parts.policy.plan(&call).map_err(unfit)? {
             Plan::Deny(entry) => Err(Rejection::DeniedByConfig { entry, problem: None }),
             Plan::Pass(entry) => {
                 Ok(Admission::Run(self.permit(call, None, Grounds::Passed(entry), Completion::unrecorded())))
             }
             // The digest would not cover them, and nobody could see what is approved.
-            Plan::Gate(ask) if call.arguments.is_unread() => {
-                let problem = "its arguments were not read; send it again".to_owned();
-                Err(Rejection::DeniedByConfig { entry: ask.entry, problem: Some(problem) })
-            }
-            Plan::Gate(ask) => hold::GatedCall::new(self, call, *ask, caller).decide().await,
+            Plan::PassOnce(entry, _) if call.arguments.is_unread() => Err(unread(entry)),
+            Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
+            Plan::PassOnce(entry, effect) => once::admit(self, call, entry, &effect, caller).await,
+            Plan::Gate(ask) => hold::GatedCall::new(self, call, *ask, caller).admit().await,
         }
     }
 
@@ -148,6 +198,11 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+fn unread(entry: crate::EntryName) -> Rejection {
+    let problem = "its arguments were not read; send it again".to_owned();
+    Rejection::DeniedByConfig { entry, problem: Some(problem) }
 }
 
 pub(crate) fn unfit(error: PlanError) -> Rejection {

@@ -1,22 +1,21 @@
 //! A call that Gate is asked about: found, asked, held, joined, approved, recorded.
 
+mod drive;
 mod kept;
+mod recheck;
+mod revise;
 mod token;
 
 use crate::{
-    Admission, Answer, Approval, Arguments, Ask, Caller, Completion, Delivery, Ending, Flaw, Gate, Grounds,
-    HeldCall, Hold, HoldId, HoldState, Identity, Mismatch, Moved, NewHold, Opened, Plan, Redemption,
-    Rejection, Repeat, Stance, Step, Submission, ThreadId, ToolCall, Unavailable,
-    asking::Place,
-    flight::{Flight, Landing, Seat},
-    gate::unfit,
+    Admission, Ask, Caller, Completion, Ending, Event, Facts, Gate, Grounds, HeldCall, Hold, HoldId,
+    HoldState, Identity, Liveness, NewHold, Opened, Rejection, Repeat, Stance, Step, Submission, ThreadId,
+    ToolCall, Unavailable, What, asking::Place, flight::Seat, gate::Doors, once::Once,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
-use token::proof;
 use tokio::sync::watch;
 
-/// A claim this old belongs to a process that died between claim and run; a redemption takes seconds at most.
+/// A claim this old belongs to a process that is stuck between claim and run; a redemption takes seconds at most.
 const CLAIM_STALE: SignedDuration = SignedDuration::from_secs(30);
 /// How long to leave a hold alone that somebody else is moving.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -27,6 +26,7 @@ pub(crate) struct GatedCall<'a> {
     call: ToolCall,
     identity: Identity,
     ask: Ask,
+    facts: Facts,
     caller: Caller,
     until: Timestamp,
 }
@@ -41,6 +41,15 @@ enum Turn {
     Over,
 }
 
+/// What asking came to.
+#[expect(clippy::large_enum_variant, reason = "made once per call and taken apart at once")]
+enum Asked {
+    /// No person is needed.
+    Allowed,
+    /// A person has to decide.
+    Held(HeldCall),
+}
+
 /// Whether this call has waited for an identical one to be asked about.
 #[derive(Clone, Copy)]
 enum Followed {
@@ -48,30 +57,40 @@ enum Followed {
     Somebody,
 }
 
-/// What a reviewer's yes came to.
-enum Yes {
-    Run(Grounds),
-    /// Somebody else has claimed it.
-    Taken,
-    No(Ending, Rejection),
-}
-
 impl<'a> GatedCall<'a> {
     pub(crate) fn new(gate: &'a Gate, call: ToolCall, ask: Ask, caller: Caller) -> Self {
         let patience = SignedDuration::try_from(ask.patience.unwrap_or(caller.patience));
         let until = gate.parts.clock.now().saturating_add(patience.unwrap_or(SignedDuration::MAX));
         let until = until.unwrap_or(Timestamp::MAX);
-        Self { identity: Identity::from(&call), gate, call, ask, caller, until }
+        let identity = Identity::from(&call);
+        let effect = ask.effect.as_ref().map(|effect| effect.key.clone());
+        let policy = gate.parts.policy.revision();
+        let facts = Facts::of(&call, identity.digest, policy, effect, ask.secrets.clone());
+        Self { gate, call, identity, ask, facts, caller, until }
     }
 
-    pub(crate) async fn decide(mut self) -> Result<Admission, Rejection> {
+    /// Decides, and puts a refusal on record.
+    pub(crate) async fn admit(mut self) -> Result<Admission, Rejection> {
+        let decided = self.decide().await;
+        if let Err(rejection) = &decided {
+            // Nothing runs either way.
+            let _refused_already = self.record(What::Refused(rejection)).await;
+        }
+        decided
+    }
+
+    async fn decide(&mut self) -> Result<Admission, Rejection> {
         let mut joined = None;
         let mut followed = Followed::Nobody;
         loop {
-            let found = self.gate.parts.journal.find(&self.identity).await;
+            let found = self.gate.parts.journal.find(&self.identity, &self.call.task).await;
             let found = found.map_err(|_| unrecordable(None))?;
             let held = match (found.live, joined.take()) {
-                (Some(held), _) => held,
+                (Some(held), Some(_)) => held,
+                (Some(held), None) => {
+                    self.record(What::Joined { id: held.id, hold: &held.hold }).await?;
+                    held
+                }
                 (None, Some(id)) => {
                     if let Some(admission) = self.ended(id).await? {
                         return Ok(admission);
@@ -90,12 +109,9 @@ impl<'a> GatedCall<'a> {
                         // Gate decided that one by itself, and decides this one by itself: no need to queue.
                         (Place::Behind(_), Followed::Somebody) => None,
                     };
-                    match self.submit(found.ended).await? {
-                        Submission::Allowed => return Ok(self.allowed()),
-                        Submission::Rejected { message } => {
-                            return Err(Rejection::Rejected { thread: None, message });
-                        }
-                        Submission::Held(hold) => self.open(hold).await?,
+                    match self.ask(found.ended, found.revises).await? {
+                        Asked::Allowed => return self.allowed().await,
+                        Asked::Held(held) => held,
                     }
                 }
             };
@@ -124,11 +140,33 @@ impl<'a> GatedCall<'a> {
         }
     }
 
-    async fn submit(&self, ended: u64) -> Result<Submission, Rejection> {
+    /// Puts the call to Gate: as another proposal where a reviewer asked for one, else as a question of its own.
+    async fn ask(&self, ended: u64, revises: Option<HeldCall>) -> Result<Asked, Rejection> {
+        if let Some(once) = self.once() {
+            once.free().await?;
+        }
+        self.record(What::Proposed).await?;
         let repeat = Repeat { digest: self.identity.digest, ended };
+        if let Some(before) = revises
+            && let Some(held) = self.revise(&before, repeat).await?
+        {
+            return Ok(Asked::Held(held));
+        }
+        match self.submit(repeat).await? {
+            Submission::Allowed => Ok(Asked::Allowed),
+            Submission::Rejected { message } => Err(Rejection::Rejected { thread: None, message }),
+            Submission::Held(hold) => self.open(hold).await.map(Asked::Held),
+        }
+    }
+
+    async fn submit(&self, repeat: Repeat) -> Result<Submission, Rejection> {
         let submission = self.gate.parts.approver.submit(&self.ask, &self.call.task, repeat).await;
         if self.caller.interest.stance() == Stance::Cancelled {
-            let thread = self.withdraw(submission.ok()).await?;
+            let held = match submission {
+                Ok(Submission::Held(hold)) => Some(hold),
+                Ok(Submission::Allowed | Submission::Rejected { .. }) | Err(_) => None,
+            };
+            let thread = self.withdraw(held).await?;
             return Err(Rejection::Cancelled { thread });
         }
         submission.map_err(|_| Rejection::Unavailable { what: Unavailable::Ask, thread: None })
@@ -136,47 +174,54 @@ impl<'a> GatedCall<'a> {
 
     /// Withdrawn while Gate was asked. The thread goes on record as one that leads nowhere: Gate would hand it out again
     /// for the same question, and the next call would run on the approval of this one.
-    async fn withdraw(&self, submission: Option<Submission>) -> Result<Option<ThreadId>, Rejection> {
-        let Some(Submission::Held(asked)) = submission else {
+    async fn withdraw(&self, asked: Option<Hold>) -> Result<Option<ThreadId>, Rejection> {
+        let Some(asked) = asked else {
             return Ok(None);
         };
         let thread = asked.thread.clone();
-        match self.record(asked).await? {
-            Opened::Mine(held) => self.end(&held, Ending::Cancelled).await?,
+        match self.write_down(asked).await? {
+            Opened::Mine(held) => self.end(&held, Ending::Cancelled, None).await?,
             // Others wait for it.
             Opened::Joined(_) | Opened::Spent => {}
         }
         Ok(Some(thread))
     }
 
-    fn allowed(self) -> Admission {
-        let grounds = Grounds::Allowed(self.ask.entry);
-        Admission::Run(self.gate.permit(
-            self.call,
-            Some(self.identity.digest),
-            grounds,
-            Completion::unrecorded(),
-        ))
+    async fn allowed(&self) -> Result<Admission, Rejection> {
+        let grounds = Grounds::Allowed(self.ask.entry.clone());
+        self.record(What::Allowed).await?;
+        let completion = match self.once() {
+            Some(once) => once.take(self.identity.clone(), &grounds).await?,
+            None => Completion::unrecorded(),
+        };
+        let digest = Some(self.identity.digest);
+        Ok(Admission::Run(self.gate.permit(self.call.clone(), digest, grounds, completion)))
     }
 
-    async fn open(&self, hold: Hold) -> Result<HeldCall, Rejection> {
-        let thread = hold.thread.clone();
-        match self.record(hold).await? {
-            Opened::Mine(call) | Opened::Joined(call) => Ok(call),
+    async fn open(&self, asked: Hold) -> Result<HeldCall, Rejection> {
+        let thread = asked.thread.clone();
+        match self.write_down(asked).await? {
+            Opened::Mine(held) => {
+                self.record(What::Held { id: held.id, hold: &held.hold }).await?;
+                Ok(held)
+            }
+            Opened::Joined(held) => Ok(held),
             // Another process asked the same, and was through with it before our question arrived. Without tokens its
             // approval would do for a second run; asked again, the question counts the hold that ended.
             Opened::Spent => Err(Rejection::Unavailable { what: Unavailable::Ask, thread: Some(thread) }),
         }
     }
 
-    async fn record(&self, hold: Hold) -> Result<Opened, Rejection> {
+    async fn write_down(&self, hold: Hold) -> Result<Opened, Rejection> {
         let thread = hold.thread.clone();
         let opened = self.gate.parts.journal.open(NewHold {
             identity: self.identity.clone(),
             hold,
             arguments: self.call.arguments.raw().cloned(),
             definition: self.call.definition,
-            policy: self.gate.parts.policy.revision(),
+            policy: self.facts.policy.clone(),
+            question: self.ask.digest(),
+            effect: self.facts.effect.clone(),
             at: self.gate.parts.clock.now(),
         });
         opened.await.map_err(|_| unrecordable(Some(thread)))
@@ -185,7 +230,9 @@ impl<'a> GatedCall<'a> {
     async fn turn(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
         match held.state {
             // Somebody is about to redeem it; reading the decision now would revoke the token in their hands.
-            HoldState::Approved if self.is_claimed(&held) => Ok(Turn::Again(held.id, held.hold.thread)),
+            HoldState::Approved if self.is_claimed(&held).await? => {
+                Ok(Turn::Again(held.id, held.hold.thread))
+            }
             HoldState::Pending | HoldState::Approved => {
                 if let Some(onlooker) = &self.caller.onlooker {
                     onlooker.waits_for(&held.hold);
@@ -197,9 +244,10 @@ impl<'a> GatedCall<'a> {
             }
             HoldState::Dispatched => match self.gate.flights.passenger(held.id) {
                 Some(landing) => self.ride(&held, landing).await,
-                None => Err(Rejection::OutcomeUnknown { thread: held.hold.thread }),
+                None if self.runs_elsewhere(&held).await? => Ok(Turn::Again(held.id, held.hold.thread)),
+                None => self.in_doubt(held).await,
             },
-            HoldState::Unknown => Err(Rejection::OutcomeUnknown { thread: held.hold.thread }),
+            HoldState::Unknown => self.in_doubt(held).await,
             HoldState::Done => self.collect(held).await,
             // Not live: no journal may hand these out, and nothing runs for them.
             HoldState::Rejected
@@ -210,179 +258,89 @@ impl<'a> GatedCall<'a> {
         }
     }
 
+    /// It may have run. A read-only tool may be able to tell; else a person has to.
+    async fn in_doubt(&self, held: HeldCall) -> Result<Turn, Rejection> {
+        if let Some(once) = self.once()
+            && let Some(run) = once.look().await?
+            && run.hold == Some(held.id)
+        {
+            once.reconcile(run).await?;
+            return Ok(Turn::Again(held.id, held.hold.thread));
+        }
+        Err(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect })
+    }
+
     /// Whether the owner of the claim may still be alive.
-    fn is_claimed(&self, held: &HeldCall) -> bool {
-        let stale_before = self.gate.parts.clock.now() - CLAIM_STALE;
-        held.claim.as_ref().is_some_and(|(_, at)| *at >= stale_before)
+    async fn is_claimed(&self, held: &HeldCall) -> Result<bool, Rejection> {
+        let Some((owner, at)) = &held.claim else {
+            return Ok(false);
+        };
+        let is_fresh = *at >= self.gate.parts.clock.now() - CLAIM_STALE;
+        Ok(is_fresh && self.liveness(owner).await? == Liveness::Alive)
     }
 
-    /// Another call of this process drives the hold.
-    async fn ride(
-        &mut self,
-        held: &HeldCall,
-        mut landing: watch::Receiver<Landing>,
-    ) -> Result<Turn, Rejection> {
-        let remaining = self.remaining();
-        let landed = tokio::select! {
-            biased;
-            stance = self.caller.interest.ended() => return Err(left(held, stance)),
-            landed = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => {
-                landed.map_or(Landing::Left, |landing| landing.clone())
+    /// Whether another process is running it now.
+    async fn runs_elsewhere(&self, held: &HeldCall) -> Result<bool, Rejection> {
+        match &held.claim {
+            Some((owner, _)) if *owner != self.gate.parts.owner => {
+                Ok(self.liveness(owner).await? == Liveness::Alive)
             }
-            () = self.gate.parts.clock.sleep(remaining) => return Err(pending(held)),
-        };
-        match landed {
-            Landing::Ran(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
-            Landing::Refused(rejection) => Err(rejection),
-            Landing::Left | Landing::Flying => Ok(Turn::Again(held.id, held.hold.thread.clone())),
+            Some(_) | None => Ok(false),
         }
     }
 
-    /// Waits for the decision, acts on it, and tells those who ride along how it ended.
-    async fn drive(&mut self, held: HeldCall, mut flight: Flight) -> Result<Turn, Rejection> {
-        let Some(slot) = self.gate.slot() else {
-            return Err(Rejection::Busy { thread: held.hold.thread });
-        };
-        let remaining = self.remaining();
-        let answer = tokio::select! {
-            biased;
-            stance = self.caller.interest.ended() => {
-                if stance == Stance::Cancelled && !flight.has_passengers() {
-                    self.end(&held, Ending::Cancelled).await?;
-                }
-                return Err(left(&held, stance));
-            }
-            answer = self.gate.parts.approver.wait(&held.hold, remaining) => answer,
-        };
-        drop(slot);
-        let thread = held.hold.thread.clone();
-        let (ending, rejection) = match answer {
-            Err(_) => {
-                return Err(Rejection::Unavailable { what: Unavailable::Decision, thread: Some(thread) });
-            }
-            Ok(Answer::StillHeld) => return Err(pending(&held)),
-            Ok(Answer::Approved(approval)) => match self.redeem(&held, approval).await {
-                Yes::Run(grounds) => return self.run(&held, grounds, flight).map(Turn::Admitted),
-                Yes::Taken => return Ok(Turn::Again(held.id, thread)),
-                Yes::No(ending, rejection) => (ending, rejection),
-            },
-            Ok(Answer::Rejected { message }) => {
-                (Ending::Rejected, Rejection::Rejected { thread: Some(thread), message })
-            }
-            Ok(Answer::Expired { message }) => (Ending::Expired, Rejection::Expired { thread, message }),
-            Ok(Answer::ChangesRequested { message }) => {
-                (Ending::ChangesRequested, Rejection::ChangesRequested { thread, message })
-            }
-            Ok(Answer::OtherPayload) => {
-                (Ending::Void, Rejection::Mismatch { thread, what: Mismatch::Payload })
-            }
-        };
-        self.end(&held, ending).await?;
-        // Who rides along did not cancel: with the flight left, they ask anew.
-        if ending != Ending::Cancelled {
-            flight.land(Landing::Refused(rejection.clone()));
-        }
-        Err(rejection)
+    async fn liveness(&self, owner: &crate::Owner) -> Result<Liveness, Rejection> {
+        self.gate.parts.journal.liveness(owner).await.map_err(|_| unrecordable(None))
     }
 
-    /// From a reviewer's yes to `dispatched`: about this call, unchanged on our side, claimed, redeemed, recorded.
-    /// In that order, so that the approval of another call is never used up here.
-    async fn redeem(&self, held: &HeldCall, approval: Approval) -> Yes {
+    /// Ends the hold and puts it on record. `words` are the reviewer's.
+    async fn end(&self, held: &HeldCall, ending: Ending, words: Option<&str>) -> Result<(), Rejection> {
         let parts = &self.gate.parts;
-        let thread = &held.hold.thread;
-        let now = parts.clock.now();
-        let token = match proof(self.ask.tokens, held, approval, now) {
-            Ok(token) => token,
-            Err(flaw) => return void(Rejection::TokenInvalid { thread: thread.clone(), flaw }),
-        };
-        if let Err(rejection) = self.recheck(held).await {
-            return void(rejection);
-        }
-        let unavailable = |what| void(Rejection::Unavailable { what, thread: Some(thread.clone()) });
-        let claim = Step::Claim { owner: parts.owner.clone(), stale_before: now - CLAIM_STALE };
-        match parts.journal.advance(held.id, claim, now).await {
-            Ok(Moved::Yes) => {}
-            Ok(Moved::No) => return Yes::Taken,
-            Err(_) => return unavailable(Unavailable::Journal),
-        }
-        let grounds = match token {
-            None => Grounds::ApprovedWithoutToken(thread.clone()),
-            Some(token) => match self.spend(held, token).await {
-                Ok(Redemption::Valid) => Grounds::Approved(thread.clone()),
-                Ok(Redemption::Refused(refusal)) => {
-                    let flaw = Flaw::Refused(refusal);
-                    return void(Rejection::TokenInvalid { thread: thread.clone(), flaw });
-                }
-                Err(_) => return unavailable(Unavailable::Redemption),
-            },
-        };
-        if self.caller.interest.stance() == Stance::Cancelled {
-            return Yes::No(Ending::Cancelled, Rejection::Cancelled { thread: Some(thread.clone()) });
-        }
-        let dispatch = Step::Dispatch { owner: parts.owner.clone() };
-        match parts.journal.advance(held.id, dispatch, parts.clock.now()).await {
-            Ok(Moved::Yes) => Yes::Run(grounds),
-            Ok(Moved::No) => Yes::Taken,
-            Err(_) => unavailable(Unavailable::Journal),
-        }
-    }
-
-    /// What was true when Gate was asked must still be true: our configuration does not deny the call by now, and
-    /// the tool is still the one that was described.
-    async fn recheck(&self, held: &HeldCall) -> Result<(), Rejection> {
-        if let Plan::Deny(entry) = self.gate.parts.policy.plan(&self.call).map_err(unfit)? {
-            return Err(Rejection::DeniedByConfig { entry, problem: None });
-        }
-        let current = match &self.caller.definitions {
-            Some(definitions) => definitions.current(&self.call.server, &self.call.tool).await,
-            None => self.call.definition,
-        };
-        if current == held.definition && (current.is_some() || self.caller.definitions.is_none()) {
-            return Ok(());
-        }
-        Err(Rejection::Mismatch { thread: held.hold.thread.clone(), what: Mismatch::Definition })
-    }
-
-    async fn end(&self, held: &HeldCall, ending: Ending) -> Result<(), Rejection> {
-        let parts = &self.gate.parts;
-        match parts.journal.advance(held.id, Step::End(ending), parts.clock.now()).await {
+        let step = Step::End { ending, words: words.map(Arc::from) };
+        match parts.journal.advance(held.id, step, parts.clock.now()).await {
             // `No`: somebody else ended it first, which comes to the same: nothing runs here.
-            Ok(Moved::Yes | Moved::No) => Ok(()),
-            Err(_) => Err(unrecordable(Some(held.hold.thread.clone()))),
+            Ok(crate::Moved::Yes | crate::Moved::No) => {}
+            Err(_) => return Err(unrecordable(Some(held.hold.thread.clone()))),
         }
-    }
-
-    /// The bytes that were frozen when Gate was asked are the bytes that run, even if this caller spelt the same
-    /// arguments in another order.
-    fn run(&self, held: &HeldCall, grounds: Grounds, flight: Flight) -> Result<Admission, Rejection> {
-        let parts = &self.gate.parts;
-        let mut call = self.call.clone();
-        if call.arguments.raw() != held.arguments.as_ref() {
-            let frozen = held.arguments.clone().map_or(Ok(Arguments::absent()), Arguments::parse);
-            call.arguments = frozen.map_err(|_| unrecordable(Some(held.hold.thread.clone())))?;
+        match ending {
+            // It leads nowhere by now, whether or not that is on record.
+            Ending::Cancelled => {
+                let _withdrawn_already = self.record(What::Withdrawn { hold: &held.hold }).await;
+            }
+            Ending::Rejected | Ending::Expired | Ending::ChangesRequested | Ending::Void => {}
         }
-        let (journal, clock) = (Arc::clone(&parts.journal), Arc::clone(&parts.clock));
-        let completion = Completion::of_hold(held.id, flight, journal, clock, parts.limits.result_bytes_max);
-        Ok(Admission::Run(self.gate.permit(call, Some(self.identity.digest), grounds, completion)))
+        Ok(())
     }
 
     /// Somebody else is moving the hold: leave it alone for a moment, or for good when patience is over.
     async fn pause(&mut self, thread: ThreadId) -> Result<(), Rejection> {
         let remaining = self.remaining();
-        if remaining.is_zero() {
+        if remaining.is_zero() || self.gate.doors() == Doors::Closed {
             return Err(Rejection::Pending { thread, review_url: None });
         }
         self.gate.parts.clock.sleep(remaining.min(PAUSE)).await;
-        Ok(())
+        match self.caller.interest.stance() {
+            Stance::Waiting => Ok(()),
+            Stance::Cancelled => Err(Rejection::Cancelled { thread: Some(thread) }),
+            Stance::Gone => Err(Rejection::Pending { thread, review_url: None }),
+        }
+    }
+
+    async fn record(&self, what: What<'_>) -> Result<(), Rejection> {
+        let event = Event { at: self.gate.parts.clock.now(), facts: &self.facts, what };
+        let recorded = self.gate.parts.recorder.record(event).await;
+        recorded.map_err(|_| Rejection::Unavailable { what: Unavailable::Record, thread: None })
+    }
+
+    /// The call's effect, if it has one.
+    fn once(&self) -> Option<Once<'_>> {
+        let effect = self.ask.effect.as_ref()?;
+        Some(Once { gate: self.gate, facts: &self.facts, effect, caller: &self.caller })
     }
 
     fn remaining(&self) -> Duration {
         self.until.duration_since(self.gate.parts.clock.now()).try_into().unwrap_or(Duration::ZERO)
     }
-}
-
-fn void(rejection: Rejection) -> Yes {
-    Yes::No(Ending::Void, rejection)
 }
 
 fn unrecordable(thread: Option<ThreadId>) -> Rejection {

@@ -11,8 +11,14 @@
 //!
 //! A row is written only once Gate said that a person must decide, so the first state is `pending`. Each step is one
 //! conditional write; its row count is the answer, and losing is an answer too.
+//!
+//! A hold with an effect takes it in the write that makes it `dispatched`, or is not dispatched; whatever its run then
+//! comes to settles the effect in the same write.
 
-use crate::{CallDigest, DefinitionDigest, Hold, PolicyRevision, Principal, ServerName, ToolCall, ToolName};
+use crate::{
+    CallDigest, DefinitionDigest, EffectId, EffectKey, EffectRun, Hold, NewEffect, PolicyRevision, Principal,
+    QuestionDigest, Ran, ServerName, Settled, Taken, TaskId, ToolCall, ToolName,
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::{fmt, sync::Arc};
@@ -142,23 +148,38 @@ pub enum Step {
         /// Claims older than this are dead.
         stale_before: Timestamp,
     },
-    /// `approved` → `dispatched`, only by the owner of the claim. Durable before the tool sees a byte.
+    /// `approved` → `dispatched`, only by the owner of the claim, and only if the hold's effect, where it has one, is
+    /// free; takes the effect. Durable before the tool sees a byte.
     Dispatch {
         /// Who claimed.
         owner: Owner,
     },
-    /// `dispatched` → `done`, with the result unless it was too large to keep.
+    /// `dispatched` → `done`, with the result unless it was too large to keep. The effect is `done` if the tool
+    /// succeeded, else `unknown`.
     Finish {
         /// For the caller that comes back.
         result: Option<StoredResult>,
+        /// What the tool said of itself.
+        ran: Ran,
     },
-    /// `dispatched` → `unknown`.
+    /// `dispatched` → `unknown`, and the effect with it.
     Lose,
     /// `pending` or `approved` → the ending.
-    End(Ending),
+    End {
+        /// Which.
+        ending: Ending,
+        /// The reviewer's words.
+        words: Option<Arc<str>>,
+    },
     /// `done`, undelivered → delivered; the kept result may be forgotten.
     Deliver,
-    /// `dispatched` or `unknown` → what a person says.
+    /// `changes_requested` stays so, and is taken up by the call that revises its thread. A second time only by the
+    /// same call.
+    TakeUp {
+        /// Which call.
+        digest: CallDigest,
+    },
+    /// `dispatched` or `unknown` → what a person says. The effect is `done` or `void`.
     Resolve(Resolution),
 }
 
@@ -167,7 +188,8 @@ impl Step {
     #[must_use]
     pub const fn from(&self) -> &'static [HoldState] {
         match self {
-            Self::Claim { .. } | Self::End(_) => &[HoldState::Pending, HoldState::Approved],
+            Self::Claim { .. } | Self::End { .. } => &[HoldState::Pending, HoldState::Approved],
+            Self::TakeUp { .. } => &[HoldState::ChangesRequested],
             Self::Dispatch { .. } => &[HoldState::Approved],
             Self::Finish { .. } | Self::Lose => &[HoldState::Dispatched],
             Self::Deliver => &[HoldState::Done],
@@ -183,11 +205,13 @@ impl Step {
             Self::Dispatch { .. } => HoldState::Dispatched,
             Self::Finish { .. } | Self::Deliver | Self::Resolve(Resolution::Ran) => HoldState::Done,
             Self::Lose => HoldState::Unknown,
-            Self::End(Ending::Rejected) => HoldState::Rejected,
-            Self::End(Ending::Expired) => HoldState::Expired,
-            Self::End(Ending::Cancelled) => HoldState::Cancelled,
-            Self::End(Ending::ChangesRequested) => HoldState::ChangesRequested,
-            Self::End(Ending::Void) | Self::Resolve(Resolution::DidNotRun) => HoldState::Void,
+            Self::End { ending: Ending::Rejected, .. } => HoldState::Rejected,
+            Self::End { ending: Ending::Expired, .. } => HoldState::Expired,
+            Self::End { ending: Ending::Cancelled, .. } => HoldState::Cancelled,
+            Self::End { ending: Ending::ChangesRequested, .. } | Self::TakeUp { .. } => {
+                HoldState::ChangesRequested
+            }
+            Self::End { ending: Ending::Void, .. } | Self::Resolve(Resolution::DidNotRun) => HoldState::Void,
         }
     }
 }
@@ -238,6 +262,10 @@ pub struct NewHold {
     pub definition: Option<DefinitionDigest>,
     /// The configuration when Gate was asked.
     pub policy: PolicyRevision,
+    /// What that configuration made of the call.
+    pub question: QuestionDigest,
+    /// What the call does in the world.
+    pub effect: Option<EffectKey>,
     /// When.
     pub at: Timestamp,
 }
@@ -259,6 +287,10 @@ pub struct HeldCall {
     pub definition: Option<DefinitionDigest>,
     /// The configuration when Gate was asked.
     pub policy: PolicyRevision,
+    /// What that configuration made of the call; `None`: the hold is older than this field.
+    pub question: Option<QuestionDigest>,
+    /// What the call does in the world.
+    pub effect: Option<EffectKey>,
     /// When Gate was asked.
     pub opened_at: Timestamp,
     /// Who claimed it, and when.
@@ -267,6 +299,10 @@ pub struct HeldCall {
     pub result: Option<StoredResult>,
     /// Whether the caller has the answer.
     pub delivered: bool,
+    /// The reviewer's words, once it has ended.
+    pub words: Option<Arc<str>>,
+    /// The call that revises its thread, once one does.
+    pub taken_up_by: Option<CallDigest>,
 }
 
 /// What the journal knows of an identity.
@@ -277,6 +313,9 @@ pub struct Found {
     pub live: Option<HeldCall>,
     /// How many holds of this identity have ended. Part of what makes a new request new.
     pub ended: u64,
+    /// The latest hold of the same principal, server, tool and task that ended `changes_requested`, if its thread has no
+    /// later hold and no other call has taken it up: the call that is looked for revises its thread.
+    pub revises: Option<HeldCall>,
 }
 
 /// The answer to [`Journal::open`].
@@ -286,8 +325,18 @@ pub enum Opened {
     Mine(HeldCall),
     /// An identical call was first; this is its hold.
     Joined(HeldCall),
-    /// A hold of this thread has ended, and with it whatever the thread's decision was good for.
+    /// This revision of this thread had a hold before, or the thread has one that lives: whatever its decision is good
+    /// for is not this call's.
     Spent,
+}
+
+/// Whether a process still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It does, as far as can be told.
+    Alive,
+    /// It does not.
+    Gone,
 }
 
 /// The journal cannot be read or written. Gated calls are refused.
@@ -300,14 +349,16 @@ pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Several processes may share one journal; nothing here may rely on being the only one.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync {
-    /// What is known of `identity`. On the way of every gated call: must not touch the disk when nothing changed.
-    async fn find(&self, identity: &Identity) -> Result<Found, JournalError>;
+    /// What is known of `identity`, for a call of `task`. On the way of every gated call: where the journal is local, must
+    /// not touch the disk when nothing changed.
+    async fn find(&self, identity: &Identity, task: &TaskId) -> Result<Found, JournalError>;
 
-    /// Records a hold as `pending`, unless the identity has a live one already, or the thread had a hold before.
+    /// Records a hold as `pending`, unless the identity has a live one already, or the thread has one that lives, or this
+    /// revision of the thread had one before.
     async fn open(&self, new: NewHold) -> Result<Opened, JournalError>;
 
-    /// Makes one step, if the hold is where the step starts ([`Step::from`]; for `Claim`, `Dispatch` and `Deliver` also
-    /// what their docs say).
+    /// Makes one step, if the hold is where the step starts ([`Step::from`]; for `Claim`, `Dispatch`, `Deliver` and
+    /// `TakeUp` also what their docs say).
     async fn advance(&self, id: HoldId, step: Step, at: Timestamp) -> Result<Moved, JournalError>;
 
     /// One hold, live or ended; `None`: never opened, or forgotten.
@@ -315,4 +366,24 @@ pub trait Journal: fmt::Debug + Send + Sync {
 
     /// All live holds, oldest first; at most `limit`.
     async fn live(&self, limit: usize) -> Result<Vec<HeldCall>, JournalError>;
+
+    /// Holds that ended `cancelled` since `since`, oldest first; at most `limit`.
+    async fn withdrawn(&self, since: Timestamp, limit: usize) -> Result<Vec<HeldCall>, JournalError>;
+
+    /// The run that has the effect, or had it and may have; `None`: it is free.
+    async fn effect(&self, server: &ServerName, key: &EffectKey) -> Result<Option<EffectRun>, JournalError>;
+
+    /// Takes an effect for a call without a hold, if it is free. Durable before the tool sees a byte.
+    async fn take_effect(&self, new: NewEffect) -> Result<Taken, JournalError>;
+
+    /// Says what came of a run with an effect, if it is where that starts ([`Settled::from`]). With `Done` and `Void`, a hold
+    /// that it belongs to and that is `dispatched` or `unknown` is resolved in the same write.
+    async fn settle(&self, id: EffectId, settled: Settled, at: Timestamp) -> Result<Moved, JournalError>;
+
+    /// All effects that are not `void`: first the `unknown`, then the `taken`, then the `done`, latest first; at most `limit`.
+    async fn effects(&self, limit: usize) -> Result<Vec<EffectRun>, JournalError>;
+
+    /// Whether the process that `owner` names still runs. A wrong `Alive` lets others wait, a wrong `Gone` lets them be
+    /// told *unknown*; neither lets anything run.
+    async fn liveness(&self, owner: &Owner) -> Result<Liveness, JournalError>;
 }

@@ -50,4 +50,6 @@ names! {
     EntryName,
     /// Which configuration was in force.
     PolicyRevision,
+    /// The name of what a call does in the world.
+    EffectKey,
 }

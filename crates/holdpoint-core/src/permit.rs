@@ -1,10 +1,11 @@
 use crate::{
-    CallDigest, EntryName, HoldId, Journal, Moved, PolicyRevision, Step, StoredResult, ThreadId, ToolCall,
+    CallDigest, EffectId, EntryName, Event, Facts, Gate, HoldId, Journal, Moved, PolicyRevision, Ran,
+    Recorder, Rejection, Resolution, Resolver, Settled, Step, StoredResult, ThreadId, ToolCall, What,
     flight::{Flight, Landing},
     ports::Clock,
 };
 use jiff::Timestamp;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// A call that may run, once. Only [`crate::Gate::admit`] makes one.
 ///
@@ -66,32 +67,80 @@ pub enum Grounds {
     ApprovedWithoutToken(ThreadId),
 }
 
-/// Records what came of a permitted call. Dropped without a word, the outcome of a held call is *unknown*.
+/// What a tool answered.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The answer, in the adapter's encoding.
+    pub result: StoredResult,
+    /// What it says of itself.
+    pub ran: Ran,
+    /// A short piece of it for people; not redacted yet.
+    pub excerpt: Option<String>,
+}
+
+impl Outcome {
+    /// The tool did what it was asked.
+    pub fn succeeded(result: impl Into<Arc<[u8]>>) -> Self {
+        Self { result: StoredResult::new(result), ran: Ran::Succeeded, excerpt: None }
+    }
+
+    /// The tool says that it failed.
+    pub fn failed(result: impl Into<Arc<[u8]>>) -> Self {
+        Self { ran: Ran::Failed, ..Self::succeeded(result) }
+    }
+
+    /// With a piece of it for people.
+    #[must_use]
+    pub fn with_excerpt(self, excerpt: Option<String>) -> Self {
+        Self { excerpt, ..self }
+    }
+}
+
+/// Records what came of a permitted call. Dropped without a word, the outcome of a held call, and of one with an effect,
+/// is *unknown*.
 #[must_use = "dropped without a word, the outcome is unknown"]
-pub struct Completion(Option<Record>);
+pub struct Completion(Option<Box<Record>>);
 
 struct Record {
     journal: Arc<dyn Journal>,
+    recorder: Arc<dyn Recorder>,
     clock: Arc<dyn Clock>,
-    id: HoldId,
-    flight: Flight,
+    facts: Facts,
+    from: Timestamp,
+    run: Run,
     result_bytes_max: usize,
 }
 
+enum Run {
+    Held { id: HoldId, thread: ThreadId, flight: Flight },
+    Effect(EffectId),
+}
+
 impl Completion {
-    /// For calls that no person decided: nothing is recorded.
+    /// For calls that no person decided and that have no effect by name: nothing is recorded.
     pub(crate) const fn unrecorded() -> Self {
         Self(None)
     }
 
-    pub(crate) fn of_hold(
-        id: HoldId,
-        flight: Flight,
-        journal: Arc<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        result_bytes_max: usize,
-    ) -> Self {
-        Self(Some(Record { journal, clock, id, flight, result_bytes_max }))
+    pub(crate) fn of_hold(gate: &Gate, facts: Facts, id: HoldId, thread: ThreadId, flight: Flight) -> Self {
+        Self::recorded(gate, facts, Run::Held { id, thread, flight })
+    }
+
+    pub(crate) fn of_effect(gate: &Gate, facts: Facts, id: EffectId) -> Self {
+        Self::recorded(gate, facts, Run::Effect(id))
+    }
+
+    fn recorded(gate: &Gate, facts: Facts, run: Run) -> Self {
+        let parts = &gate.parts;
+        Self(Some(Box::new(Record {
+            journal: Arc::clone(&parts.journal),
+            recorder: Arc::clone(&parts.recorder),
+            clock: Arc::clone(&parts.clock),
+            facts,
+            from: parts.clock.now(),
+            run,
+            result_bytes_max: parts.limits.result_bytes_max,
+        })))
     }
 
     /// Whether the result is wanted: `false` for calls that nobody can come back for.
@@ -100,37 +149,144 @@ impl Completion {
         self.0.is_some()
     }
 
+    /// `text` without the secret values of the call. For excerpts: in a text that was cut or escaped before, they are not
+    /// found any more.
+    #[must_use]
+    pub fn redacted(&self, text: &str) -> String {
+        self.0.as_ref().map_or_else(|| text.to_owned(), |record| record.facts.secrets.redact(text))
+    }
+
+    /// What to tell of the call where its answer is lost; the same call sent again hears the same.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> Rejection {
+        let record = self.0.as_deref();
+        Rejection::OutcomeUnknown {
+            thread: record.and_then(Record::thread).cloned(),
+            effect: record.and_then(|record| record.facts.effect.clone()),
+        }
+    }
+
     /// The tool answered. Returns when that is recorded; a journal that fails leaves the hold `dispatched`, which
     /// reads as *unknown* later, so the answer may be passed on all the same.
-    pub async fn finish(mut self, result: StoredResult) -> Delivery {
+    pub async fn finish(mut self, outcome: Outcome) -> Delivery {
         let Some(record) = self.0.take() else {
             return Delivery(None);
         };
-        let kept = (result.as_bytes().len() <= record.result_bytes_max).then(|| result.clone());
-        let step = Step::Finish { result: kept };
-        let moved = record.journal.advance(record.id, step, record.clock.now()).await;
-        let flight = record.flight.land_for_delivery(Landing::Ran(result));
-        Delivery(matches!(moved, Ok(Moved::Yes)).then_some(Record { flight, ..record }))
+        let at = record.clock.now();
+        record.completed(&outcome, at).await;
+        let Outcome { result, ran, .. } = outcome;
+        let Record { journal, clock, run, result_bytes_max, .. } = *record;
+        match run {
+            Run::Held { id, flight, .. } => {
+                let kept = (result.as_bytes().len() <= result_bytes_max).then(|| result.clone());
+                let moved = journal.advance(id, Step::Finish { result: kept, ran }, at).await;
+                let flight = flight.land_for_delivery(Landing::Ran(result));
+                Delivery(matches!(moved, Ok(Moved::Yes)).then_some(Undelivered {
+                    journal,
+                    clock,
+                    id,
+                    flight,
+                }))
+            }
+            Run::Effect(id) => {
+                let settled = match ran {
+                    Ran::Succeeded => Settled::Done,
+                    Ran::Failed => Settled::Unknown,
+                };
+                // A write that fails leaves the effect taken, and everybody else is refused.
+                let _unchanged = journal.settle(id, settled, at).await;
+                Delivery(None)
+            }
+        }
+    }
+
+    /// The call was not sent, for certain: nothing can have happened, and the same call is asked about anew. `told` is what
+    /// the caller hears. Only for adapters that know that no byte went out.
+    pub async fn unsent(mut self, told: StoredResult) {
+        let Some(record) = self.0.take() else {
+            return;
+        };
+        let at = record.clock.now();
+        let (thread, resolution) = (record.thread(), Resolution::DidNotRun);
+        record.tell(What::Resolved { thread, resolution, by: Resolver::Adapter }, at).await;
+        // Writes that fail leave it dispatched, which reads as *unknown*: refused until a person says that nothing ran.
+        let Record { journal, run, .. } = *record;
+        match run {
+            Run::Held { id, mut flight, .. } => {
+                let _unchanged = journal.advance(id, Step::Resolve(resolution), at).await;
+                flight.land(Landing::Ran(told));
+            }
+            Run::Effect(id) => {
+                let _unchanged = journal.settle(id, Settled::Void, at).await;
+            }
+        }
     }
 
     /// The tool's answer is lost: it may have run.
     pub async fn lose(mut self) {
         if let Some(record) = self.0.take() {
+            let at = record.clock.now();
+            record.lost(at).await;
             // A write that fails changes nothing: `dispatched` without a live run reads as unknown too.
-            let _unchanged = record.journal.advance(record.id, Step::Lose, record.clock.now()).await;
+            let _unchanged = match &record.run {
+                Run::Held { id, .. } => record.journal.advance(*id, Step::Lose, at).await,
+                Run::Effect(id) => record.journal.settle(*id, Settled::Unknown, at).await,
+            };
         }
+    }
+}
+
+impl Record {
+    fn thread(&self) -> Option<&ThreadId> {
+        match &self.run {
+            Run::Held { thread, .. } => Some(thread),
+            Run::Effect(_) => None,
+        }
+    }
+
+    async fn completed(&self, outcome: &Outcome, at: Timestamp) {
+        let excerpt = outcome.excerpt.as_deref().map(|text| self.facts.secrets.redact(text));
+        let what = What::Completed {
+            thread: self.thread(),
+            ran: outcome.ran,
+            took: self.took(at),
+            result: &outcome.result,
+            excerpt: excerpt.as_deref(),
+        };
+        self.tell(what, at).await;
+    }
+
+    async fn lost(&self, at: Timestamp) {
+        self.tell(What::OutcomeUnknown { thread: self.thread(), took: self.took(at) }, at).await;
+    }
+
+    /// It ran: there is nothing left to refuse.
+    async fn tell(&self, what: What<'_>, at: Timestamp) {
+        let _too_late = self.recorder.record(Event { at, facts: &self.facts, what }).await;
+    }
+
+    fn took(&self, at: Timestamp) -> Duration {
+        at.duration_since(self.from).try_into().unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Completion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Completion").field(&self.0.as_ref().map(|record| record.id)).finish()
+        f.debug_tuple("Completion").field(&self.0.as_ref().map(|record| &record.facts.digest)).finish()
     }
 }
 
 /// Says whether the caller got the answer. Dropped without a word, the result is kept for the same call sent again.
 #[must_use = "dropped without a word, the result is kept for the next identical call"]
-pub struct Delivery(Option<Record>);
+pub struct Delivery(Option<Undelivered>);
+
+struct Undelivered {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    id: HoldId,
+    #[expect(dead_code, reason = "dropped with the rest, it tells the next identical call to go ahead")]
+    flight: Flight,
+}
 
 impl Delivery {
     pub(crate) fn of_hold(
@@ -139,7 +295,7 @@ impl Delivery {
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self(Some(Record { journal, clock, id, flight, result_bytes_max: 0 }))
+        Self(Some(Undelivered { journal, clock, id, flight }))
     }
 
     /// Somebody else answers for the delivery.
@@ -149,15 +305,15 @@ impl Delivery {
 
     /// The caller has the answer: the same call sent again is a new call.
     pub async fn delivered(mut self) {
-        if let Some(record) = self.0.take() {
+        if let Some(done) = self.0.take() {
             // A write that fails keeps the result for one more collection, which runs nothing.
-            let _unchanged = record.journal.advance(record.id, Step::Deliver, record.clock.now()).await;
+            let _unchanged = done.journal.advance(done.id, Step::Deliver, done.clock.now()).await;
         }
     }
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Delivery").field(&self.0.as_ref().map(|record| record.id)).finish()
+        f.debug_tuple("Delivery").field(&self.0.as_ref().map(|done| done.id)).finish()
     }
 }

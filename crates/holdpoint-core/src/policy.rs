@@ -1,4 +1,4 @@
-use crate::{EntryName, PolicyRevision, ToolCall};
+use crate::{Effect, EntryName, PolicyRevision, QuestionDigest, Secrets, ToolCall, digest::question_digest};
 use serde_json::value::RawValue;
 use std::{fmt, time::Duration};
 
@@ -19,6 +19,8 @@ pub trait Policy: fmt::Debug + Send + Sync {
 pub enum Plan {
     /// Runs without being asked about.
     Pass(EntryName),
+    /// The same, but at most once for its effect.
+    PassOnce(EntryName, Effect),
     /// Never runs.
     Deny(EntryName),
     /// Gate is asked.
@@ -50,6 +52,18 @@ pub struct Ask {
     pub tokens: Tokens,
     /// How long one call waits before it is told to come back; `None`: as the adapter thinks fit for its caller.
     pub patience: Option<Duration>,
+    /// What the call does in the world, at most once; `None`: nobody named it.
+    pub effect: Option<Effect>,
+    /// The values that are masked in the payload.
+    pub secrets: Secrets,
+}
+
+impl Ask {
+    /// The digest of what the reviewer is shown, and on what terms.
+    #[must_use]
+    pub fn digest(&self) -> QuestionDigest {
+        question_digest(self)
+    }
 }
 
 /// How much is at stake, in the words of the agent API.
@@ -87,6 +101,18 @@ pub enum Tokens {
     Optional,
     /// Not looked at; every receipt says so.
     Off,
+}
+
+impl Tokens {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// The matching entry cannot be applied to the call.

@@ -1,6 +1,6 @@
 //! What the kernel needs from outside: Gate, the tools' definitions, the time.
 
-use crate::{Ask, CallDigest, DefinitionDigest, ServerName, TaskId, ThreadId, ToolName};
+use crate::{Ask, CallDigest, DefinitionDigest, Principal, Question, ServerName, TaskId, ThreadId, ToolName};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::{fmt, time::Duration};
@@ -63,6 +63,22 @@ pub struct Hold {
     pub binding: String,
     /// Where a person can decide, if Gate said so.
     pub review_url: Option<String>,
+    /// Which proposal of the thread this is: 0 for the one that opened it.
+    pub revision: u32,
+}
+
+/// What putting another proposal into a thread came to.
+#[derive(Clone, Debug)]
+pub enum Revised {
+    /// A person has to decide about it.
+    Held(Hold),
+    /// The rules rejected it, or the thread was rejected in the meantime.
+    Rejected {
+        /// Gate's words.
+        message: Option<String>,
+    },
+    /// The thread is closed, or it cannot be told which proposal its decision is about: ask anew.
+    Closed,
 }
 
 /// What waiting came to.
@@ -135,6 +151,10 @@ pub trait Approver: fmt::Debug + Send + Sync {
     /// Asks. A repeated `repeat` finds the thread that an earlier, lost attempt opened, where Gate can tell.
     async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError>;
 
+    /// Puts another proposal into the thread of `before`, whose reviewer asked for changes. Safe to repeat with the same
+    /// `repeat`.
+    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError>;
+
     /// Waits no longer than `patience`. Rides out passing failures; an error means that the last thing known is a
     /// failure, or that waiting on is pointless.
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError>;
@@ -149,6 +169,29 @@ pub trait Definitions: fmt::Debug + Send + Sync {
     /// The definition of `tool` as its server states it at this moment, freshly read; `None`: there is none (any
     /// more), or it cannot be told. A held call whose definition is not what it was when Gate was asked does not run.
     async fn current(&self, server: &ServerName, tool: &ToolName) -> Option<DefinitionDigest>;
+}
+
+/// Whether a caller is still who it was.
+#[async_trait]
+pub trait Standing: fmt::Debug + Send + Sync {
+    /// Asked again before a held call runs: a key may have been revoked while it waited.
+    async fn is_still(&self, principal: &Principal) -> StillThere;
+}
+
+/// What became of a principal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StillThere {
+    /// Nothing.
+    Yes,
+    /// It may not call any more.
+    No,
+}
+
+/// Calls read-only tools for us.
+#[async_trait]
+pub trait Probe: fmt::Debug + Send + Sync {
+    /// The `result` of the call; `None`: there is none to be had.
+    async fn ask(&self, server: &ServerName, question: Question) -> Option<serde_json::Value>;
 }
 
 /// Tells a caller that waits what it waits for.

@@ -1,4 +1,4 @@
-use crate::{EntryName, Refusal, ThreadId};
+use crate::{EffectKey, EntryName, Refusal, ThreadId};
 use std::fmt;
 
 /// Why a call did not run. Safe to show to the agent: no rule text, no reviewer names, no causes.
@@ -74,8 +74,17 @@ pub enum Rejection {
     },
     /// The call went to the tool, and what came of it is not known.
     OutcomeUnknown {
-        /// The review.
-        thread: ThreadId,
+        /// The review; `None`: nobody was asked.
+        thread: Option<ThreadId>,
+        /// What it does in the world; `None`: nobody named it.
+        effect: Option<EffectKey>,
+    },
+    /// Another call has had the effect of this one.
+    AlreadyDone {
+        /// What it does in the world.
+        effect: EffectKey,
+        /// The review of the call that had it; `None`: nobody was asked.
+        thread: Option<ThreadId>,
     },
 }
 
@@ -90,6 +99,10 @@ pub enum Unavailable {
     Redemption,
     /// Reading or writing our journal.
     Journal,
+    /// Writing the evidence.
+    Record,
+    /// Anything: the process is about to end.
+    Stopping,
 }
 
 /// Why an approval was not good enough.
@@ -112,6 +125,10 @@ pub enum Mismatch {
     Definition,
     /// The payload or revision that the decision is about.
     Payload,
+    /// What our configuration makes of the call.
+    Configuration,
+    /// What the caller may do.
+    Principal,
 }
 
 /// What the agent can do next.
@@ -156,6 +173,7 @@ impl Rejection {
             Self::Cancelled { .. } => "cancelled",
             Self::Busy { .. } => "busy",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::AlreadyDone { .. } => "already_done",
         }
     }
 
@@ -164,16 +182,17 @@ impl Rejection {
     pub const fn thread(&self) -> Option<&ThreadId> {
         match self {
             Self::DeniedByConfig { .. } => None,
-            Self::Rejected { thread, .. } | Self::Unavailable { thread, .. } | Self::Cancelled { thread } => {
-                thread.as_ref()
-            }
+            Self::Rejected { thread, .. }
+            | Self::Unavailable { thread, .. }
+            | Self::Cancelled { thread }
+            | Self::OutcomeUnknown { thread, .. }
+            | Self::AlreadyDone { thread, .. } => thread.as_ref(),
             Self::Expired { thread, .. }
             | Self::Pending { thread, .. }
             | Self::ChangesRequested { thread, .. }
             | Self::TokenInvalid { thread, .. }
             | Self::Mismatch { thread, .. }
-            | Self::Busy { thread }
-            | Self::OutcomeUnknown { thread } => Some(thread),
+            | Self::Busy { thread } => Some(thread),
         }
     }
 
@@ -191,7 +210,8 @@ impl Rejection {
             | Self::Mismatch { .. }
             | Self::Cancelled { .. }
             | Self::Busy { .. }
-            | Self::OutcomeUnknown { .. } => None,
+            | Self::OutcomeUnknown { .. }
+            | Self::AlreadyDone { .. } => None,
         }
     }
 
@@ -210,11 +230,17 @@ impl Rejection {
             | Self::TokenInvalid { .. }
             | Self::Expired { .. }
             | Self::Cancelled { .. }
-            | Self::Mismatch { .. } => Retry::AskAgain,
+            | Self::Mismatch {
+                what: Mismatch::Definition | Mismatch::Payload | Mismatch::Configuration,
+                ..
+            } => Retry::AskAgain,
             Self::Rejected { .. }
             | Self::ChangesRequested { .. }
             | Self::DeniedByConfig { problem: Some(_), .. } => Retry::OtherCall,
-            Self::DeniedByConfig { problem: None, .. } | Self::OutcomeUnknown { .. } => Retry::No,
+            Self::DeniedByConfig { problem: None, .. }
+            | Self::Mismatch { what: Mismatch::Principal, .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::AlreadyDone { .. } => Retry::No,
         }
     }
 }
@@ -254,7 +280,8 @@ impl fmt::Display for Rejection {
                     Unavailable::Ask => "The approval service gave no usable answer",
                     Unavailable::Decision => "The decision could not be read from the approval service",
                     Unavailable::Redemption => "The approval could not be confirmed",
-                    Unavailable::Journal => "The call could not be recorded",
+                    Unavailable::Journal | Unavailable::Record => "The call could not be recorded",
+                    Unavailable::Stopping => "The approval proxy is about to stop",
                 };
                 write!(f, "{what}. The call did not run. It may be sent again later.")
             }
@@ -270,19 +297,45 @@ impl fmt::Display for Rejection {
                 "The decision was about another version of this call. The call did not run. Sending it again asks for \
                  a fresh decision.",
             ),
+            Self::Mismatch { what: Mismatch::Configuration, .. } => f.write_str(
+                "The rules for this call changed after it was put before a reviewer. The call did not run. Sending it \
+                 again asks for a fresh decision.",
+            ),
+            Self::Mismatch { what: Mismatch::Principal, .. } => f.write_str(
+                "The caller's access changed after this call was put before a reviewer. The call did not run.",
+            ),
             Self::Cancelled { .. } => f.write_str("This call was cancelled. It did not run."),
             Self::Busy { .. } => {
                 f.write_str("Too many calls wait for approval. This one has not run. Send the same call again later.")
             }
-            Self::OutcomeUnknown { thread } => write!(
-                f,
-                "This call was approved and sent to the tool, but what came of it is not known (review {thread}). It \
-                 may have run. Do not send it again; a person has to check.",
-            ),
+            Self::OutcomeUnknown { thread, effect } => {
+                let sent = if thread.is_some() { "approved and sent" } else { "sent" };
+                write!(f, "This call was {sent} to the tool, but what came of it is not known")?;
+                in_brackets(f, thread.as_ref(), effect.as_ref())?;
+                f.write_str(". It may have run. Do not send it again; a person has to check.")
+            }
+            Self::AlreadyDone { effect, thread } => {
+                f.write_str("What this call would do has been done by an earlier call")?;
+                in_brackets(f, thread.as_ref(), Some(effect))?;
+                f.write_str(". This call did not run. Do not send it again.")
+            }
         }
     }
 }
 
 fn words(f: &mut fmt::Formatter<'_>, message: Option<&str>) -> fmt::Result {
     message.iter().try_for_each(|message| write!(f, " Reason given: {message}"))
+}
+
+fn in_brackets(
+    f: &mut fmt::Formatter<'_>,
+    thread: Option<&ThreadId>,
+    effect: Option<&EffectKey>,
+) -> fmt::Result {
+    match (thread, effect) {
+        (Some(thread), Some(effect)) => write!(f, " (review {thread}, effect `{effect}`)"),
+        (Some(thread), None) => write!(f, " (review {thread})"),
+        (None, Some(effect)) => write!(f, " (effect `{effect}`)"),
+        (None, None) => Ok(()),
+    }
 }

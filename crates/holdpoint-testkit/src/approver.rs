@@ -2,7 +2,7 @@ use crate::{ScriptedFault, lock};
 use async_trait::async_trait;
 use holdpoint_core::{
     Answer, Approval, ApprovalToken, Approver, ApproverError, Ask, Hold, Redemption, Refusal, Repeat,
-    Submission, TaskId, ThreadId,
+    Revised, Submission, TaskId, ThreadId,
 };
 use jiff::Timestamp;
 use std::{
@@ -27,6 +27,19 @@ pub enum SubmitScript {
     ReplyLost,
     /// No answer, ever.
     Hang,
+}
+
+/// What Gate says to another proposal.
+#[derive(Clone, Debug)]
+pub enum ReviseScript {
+    /// It waits; what happens when nothing is scripted.
+    Hold,
+    /// The rules reject it.
+    Reject(Option<String>),
+    /// The thread is closed.
+    Closed,
+    /// No usable answer.
+    Fail,
 }
 
 /// How a thread is decided.
@@ -93,6 +106,8 @@ pub struct ScriptedApprover {
 struct Inner {
     submit_scripts: VecDeque<SubmitScript>,
     redeem_scripts: VecDeque<RedeemScript>,
+    revise_scripts: VecDeque<ReviseScript>,
+    revised: Vec<(Hold, Submitted)>,
     verdicts: HashMap<ThreadId, Verdict>,
     verdict_for_all: Option<Verdict>,
     submitted: Vec<Submitted>,
@@ -118,6 +133,16 @@ impl ScriptedApprover {
     /// What to say to the next redemption that is not scripted yet.
     pub fn on_redeem(&self, script: RedeemScript) {
         self.change(|inner| inner.redeem_scripts.push_back(script));
+    }
+
+    /// What to say to the next proposal that is not scripted yet.
+    pub fn on_revise(&self, script: ReviseScript) {
+        self.change(|inner| inner.revise_scripts.push_back(script));
+    }
+
+    /// All further proposals so far, each with the hold that it follows.
+    pub fn revised(&self) -> Vec<(Hold, Submitted)> {
+        lock(&self.inner).revised.clone()
     }
 
     /// Decides one thread, now or before it is opened.
@@ -206,6 +231,28 @@ impl Approver for ScriptedApprover {
         }
     }
 
+    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError> {
+        let submitted = Submitted { ask: ask.clone(), task: before.task.clone(), repeat };
+        let script = self.change(|inner| {
+            inner.revised.push((before.clone(), submitted));
+            // The reviewer's wish is met, for all that is known.
+            if matches!(inner.verdicts.get(&before.thread), Some(Verdict::RequestChanges(_))) {
+                inner.verdicts.remove(&before.thread);
+            }
+            inner.revise_scripts.pop_front().unwrap_or(ReviseScript::Hold)
+        });
+        match script {
+            ReviseScript::Hold => Ok(Revised::Held(Hold {
+                binding: ask.payload.get().to_owned(),
+                revision: before.revision + 1,
+                ..before.clone()
+            })),
+            ReviseScript::Reject(message) => Ok(Revised::Rejected { message }),
+            ReviseScript::Closed => Ok(Revised::Closed),
+            ReviseScript::Fail => Err(fault()),
+        }
+    }
+
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
         self.change(|inner| {
             inner.waits += 1;
@@ -244,6 +291,7 @@ impl Inner {
             thread: ThreadId::new(format!("THR-{}", self.opened.len() + 1)),
             binding: ask.payload.get().to_owned(),
             review_url: None,
+            revision: 0,
         };
         self.opened.push((repeat, hold.clone()));
         hold

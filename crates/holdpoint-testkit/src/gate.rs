@@ -10,7 +10,7 @@ mod script;
 mod serve;
 mod state;
 
-pub use script::{Decision, Endpoint, Initial, Recorded, Script};
+pub use script::{Decision, Endpoint, Initial, Moment, Recorded, Script};
 
 /// A Gate on a loopback socket that keeps the agent API's contract, except where a test scripts it not to.
 ///
@@ -71,7 +71,7 @@ impl ScriptedGate {
         self.shared.change(|state| state.long_poll_seconds = seconds);
     }
 
-    /// What to say to requests from now on.
+    /// What to say to requests from now on. `Reject` goes for revisions as well; a thread that is open stays so on `Allow`.
     pub fn set_initial(&self, initial: Initial) {
         self.shared.change(|state| state.initial = initial);
     }
@@ -84,6 +84,22 @@ impl ScriptedGate {
     /// Whether answers carry `payload_digest`; they do unless a test says otherwise.
     pub fn name_digests(&self, name: bool) {
         self.shared.change(|state| state.names_digests = name);
+    }
+
+    /// Whether answers carry `revision_id`; they do unless a test says otherwise.
+    pub fn name_revisions(&self, name: bool) {
+        self.shared.change(|state| state.names_revisions = name);
+    }
+
+    /// Whether answers carry `thread_state`; they do unless a test says otherwise.
+    pub fn name_states(&self, name: bool) {
+        self.shared.change(|state| state.names_states = name);
+    }
+
+    /// Whether a reviewer's words stay on a thread when the proposal that they asked for comes; they go unless a test
+    /// says otherwise.
+    pub fn keep_feedback(&self, keep: bool) {
+        self.shared.change(|state| state.keeps_feedback = keep);
     }
 
     /// What pending answers recommend.

@@ -1,10 +1,14 @@
 use crate::{ScriptedFault, lock};
 use async_trait::async_trait;
 use holdpoint_core::{
-    Found, HeldCall, HoldId, HoldState, Identity, Journal, JournalError, Moved, NewHold, Opened, Step,
+    EffectId, EffectKey, EffectRun, Found, HeldCall, HoldId, HoldState, Identity, Journal, JournalError,
+    Liveness, Moved, NewEffect, NewHold, Opened, Owner, ServerName, Settled, Step, Taken, TaskId,
 };
 use jiff::Timestamp;
+use rows::{Rows, operation_of};
 use std::{collections::HashMap, sync::Mutex};
+
+mod rows;
 
 /// One kind of call to a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,12 +29,24 @@ pub enum Operation {
     End,
     /// [`Step::Deliver`]
     Deliver,
+    /// [`Step::TakeUp`]
+    TakeUp,
     /// [`Step::Resolve`]
     Resolve,
     /// [`Journal::get`]
     Get,
     /// [`Journal::live`]
     Live,
+    /// [`Journal::withdrawn`]
+    Withdrawn,
+    /// [`Journal::effect`] and [`Journal::effects`]
+    Effect,
+    /// [`Journal::take_effect`]
+    TakeEffect,
+    /// [`Journal::settle`]
+    Settle,
+    /// [`Journal::liveness`]
+    Liveness,
 }
 
 /// How an operation fails.
@@ -50,9 +66,10 @@ pub struct MemoryJournal {
 
 #[derive(Debug, Default)]
 struct Inner {
-    rows: Vec<HeldCall>,
+    rows: Rows,
     faults: HashMap<Operation, Fault>,
     calls: HashMap<Operation, usize>,
+    dead: Vec<Owner>,
 }
 
 impl MemoryJournal {
@@ -72,6 +89,11 @@ impl MemoryJournal {
         lock(&self.inner).faults.clear();
     }
 
+    /// Says that a process has ended. All others are alive.
+    pub fn bury(&self, owner: &str) {
+        lock(&self.inner).dead.push(Owner(owner.into()));
+    }
+
     /// How often `operation` was called, failures included.
     pub fn calls(&self, operation: Operation) -> usize {
         lock(&self.inner).calls.get(&operation).copied().unwrap_or(0)
@@ -79,20 +101,21 @@ impl MemoryJournal {
 
     /// Every hold, ended ones included, in the order they were opened.
     pub fn holds(&self) -> Vec<HeldCall> {
-        lock(&self.inner).rows.clone()
+        lock(&self.inner).rows.holds.clone()
+    }
+
+    /// Every effect, void ones included, in the order they were taken.
+    pub fn runs(&self) -> Vec<EffectRun> {
+        lock(&self.inner).rows.effects.clone()
     }
 
     /// The states of all holds, in the order they were opened.
     pub fn states(&self) -> Vec<HoldState> {
-        lock(&self.inner).rows.iter().map(|row| row.state).collect()
+        lock(&self.inner).rows.holds.iter().map(|row| row.state).collect()
     }
 
     /// Runs `work` as `operation`, with the fault that is set for it.
-    fn run<T>(
-        &self,
-        operation: Operation,
-        work: impl FnOnce(&mut Vec<HeldCall>) -> T,
-    ) -> Result<T, JournalError> {
+    fn run<T>(&self, operation: Operation, work: impl FnOnce(&mut Rows) -> T) -> Result<T, JournalError> {
         let mut inner = lock(&self.inner);
         *inner.calls.entry(operation).or_default() += 1;
         let fault = inner.faults.get(&operation).copied();
@@ -109,106 +132,49 @@ impl MemoryJournal {
 
 #[async_trait]
 impl Journal for MemoryJournal {
-    async fn find(&self, identity: &Identity) -> Result<Found, JournalError> {
-        self.run(Operation::Find, |rows| {
-            let (live, ended): (Vec<_>, Vec<_>) =
-                rows.iter().filter(|row| row.identity == *identity).partition(|row| is_live(row));
-            Found { live: live.first().map(|row| (*row).clone()), ended: ended.len() as u64 }
-        })
+    async fn find(&self, identity: &Identity, task: &TaskId) -> Result<Found, JournalError> {
+        self.run(Operation::Find, |rows| rows.find(identity, task))
     }
 
     async fn open(&self, new: NewHold) -> Result<Opened, JournalError> {
-        self.run(Operation::Open, |rows| {
-            if let Some(first) = rows.iter().find(|row| row.identity == new.identity && is_live(row)) {
-                return Opened::Joined(first.clone());
-            }
-            if rows.iter().any(|row| row.hold.task == new.hold.task && row.hold.thread == new.hold.thread) {
-                return Opened::Spent;
-            }
-            let row = HeldCall {
-                id: HoldId(i64::try_from(rows.len()).unwrap_or(i64::MAX).saturating_add(1)),
-                state: HoldState::Pending,
-                identity: new.identity,
-                hold: new.hold,
-                arguments: new.arguments,
-                definition: new.definition,
-                policy: new.policy,
-                opened_at: new.at,
-                claim: None,
-                result: None,
-                delivered: false,
-            };
-            rows.push(row.clone());
-            Opened::Mine(row)
-        })
+        self.run(Operation::Open, |rows| rows.open(new))
     }
 
     async fn advance(&self, id: HoldId, step: Step, at: Timestamp) -> Result<Moved, JournalError> {
-        self.run(operation_of(&step), |rows| match rows.iter_mut().find(|row| row.id == id) {
-            Some(row) if may_step(row, &step) => {
-                take_step(row, step, at);
-                Moved::Yes
-            }
-            Some(_) | None => Moved::No,
-        })
+        self.run(operation_of(&step), |rows| rows.advance(id, step, at))
     }
 
     async fn get(&self, id: HoldId) -> Result<Option<HeldCall>, JournalError> {
-        self.run(Operation::Get, |rows| rows.iter().find(|row| row.id == id).cloned())
+        self.run(Operation::Get, |rows| rows.holds.iter().find(|row| row.id == id).cloned())
     }
 
     async fn live(&self, limit: usize) -> Result<Vec<HeldCall>, JournalError> {
-        self.run(Operation::Live, |rows| {
-            rows.iter().filter(|row| is_live(row)).take(limit).cloned().collect()
-        })
+        self.run(Operation::Live, |rows| rows.live(limit))
     }
-}
 
-fn is_live(row: &HeldCall) -> bool {
-    match row.state {
-        HoldState::Pending | HoldState::Approved | HoldState::Dispatched | HoldState::Unknown => true,
-        HoldState::Done => !row.delivered,
-        HoldState::Rejected
-        | HoldState::Expired
-        | HoldState::Cancelled
-        | HoldState::ChangesRequested
-        | HoldState::Void => false,
+    async fn withdrawn(&self, since: Timestamp, limit: usize) -> Result<Vec<HeldCall>, JournalError> {
+        self.run(Operation::Withdrawn, |rows| rows.withdrawn(since, limit))
     }
-}
 
-fn may_step(row: &HeldCall, step: &Step) -> bool {
-    step.from().contains(&row.state)
-        && match step {
-            Step::Claim { stale_before, .. } => {
-                row.state == HoldState::Pending || row.claim.as_ref().is_some_and(|(_, at)| at < stale_before)
-            }
-            Step::Dispatch { owner } => row.claim.as_ref().is_some_and(|(claimed_by, _)| claimed_by == owner),
-            Step::Deliver => !row.delivered,
-            Step::Finish { .. } | Step::Lose | Step::End(_) | Step::Resolve(_) => true,
-        }
-}
-
-fn take_step(row: &mut HeldCall, step: Step, at: Timestamp) {
-    row.state = step.to();
-    match step {
-        Step::Claim { owner, .. } => row.claim = Some((owner, at)),
-        Step::Finish { result } => row.result = result,
-        Step::Deliver => {
-            row.delivered = true;
-            row.result = None;
-        }
-        Step::Dispatch { .. } | Step::Lose | Step::End(_) | Step::Resolve(_) => {}
+    async fn effect(&self, server: &ServerName, key: &EffectKey) -> Result<Option<EffectRun>, JournalError> {
+        self.run(Operation::Effect, |rows| rows.effect(server, key).cloned())
     }
-}
 
-const fn operation_of(step: &Step) -> Operation {
-    match step {
-        Step::Claim { .. } => Operation::Claim,
-        Step::Dispatch { .. } => Operation::Dispatch,
-        Step::Finish { .. } => Operation::Finish,
-        Step::Lose => Operation::Lose,
-        Step::End(_) => Operation::End,
-        Step::Deliver => Operation::Deliver,
-        Step::Resolve(_) => Operation::Resolve,
+    async fn take_effect(&self, new: NewEffect) -> Result<Taken, JournalError> {
+        self.run(Operation::TakeEffect, |rows| rows.take_effect(new))
+    }
+
+    async fn settle(&self, id: EffectId, settled: Settled, at: Timestamp) -> Result<Moved, JournalError> {
+        self.run(Operation::Settle, |rows| rows.settle(id, settled, at))
+    }
+
+    async fn effects(&self, limit: usize) -> Result<Vec<EffectRun>, JournalError> {
+        self.run(Operation::Effect, |rows| rows.all_effects(limit))
+    }
+
+    async fn liveness(&self, owner: &Owner) -> Result<Liveness, JournalError> {
+        self.run(Operation::Liveness, |_| ())?;
+        let dead = lock(&self.inner).dead.contains(owner);
+        Ok(if dead { Liveness::Gone } else { Liveness::Alive })
     }
 }

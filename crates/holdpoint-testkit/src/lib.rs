@@ -3,6 +3,7 @@
 //! A dev-dependency only. Nothing here decides anything for a real call.
 //!
 //! - [`MemoryJournal`] keeps the journal's contract to the letter and fails where it is told to.
+//! - [`MemoryRecorder`] remembers the evidence, and fails where it is told to.
 //! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
 //! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
 //! - [`ScriptedGate`] is Gate on a socket, honest until it is scripted to misbehave.
@@ -17,12 +18,14 @@ mod clock;
 mod definitions;
 mod gate;
 mod journal;
+mod recorder;
 
-pub use approver::{RedeemScript, ScriptedApprover, SubmitScript, Submitted, Verdict};
+pub use approver::{RedeemScript, ReviseScript, ScriptedApprover, SubmitScript, Submitted, Verdict};
 pub use clock::ManualClock;
 pub use definitions::FixedDefinitions;
-pub use gate::{Decision, Endpoint, Initial, Recorded, Script, ScriptedGate};
+pub use gate::{Decision, Endpoint, Initial, Moment, Recorded, Script, ScriptedGate};
 pub use journal::{Fault, MemoryJournal, Operation};
+pub use recorder::MemoryRecorder;
 
 /// The cause of every failure that a test asked for.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

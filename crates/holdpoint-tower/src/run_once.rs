@@ -1,4 +1,4 @@
-use holdpoint_core::{Completion, PermittedCall, StoredResult, ToolCall};
+use holdpoint_core::{Completion, Outcome, PermittedCall, ToolCall};
 use std::{
     future::Future,
     pin::Pin,
@@ -52,7 +52,7 @@ where
 /// The caller of a tower service has the answer when the future resolves, as far as this layer can tell.
 async fn record(completion: Completion, kept: Option<Vec<u8>>) {
     match kept {
-        Some(bytes) => completion.finish(StoredResult::new(bytes)).await.delivered().await,
+        Some(bytes) => completion.finish(Outcome::succeeded(bytes)).await.delivered().await,
         None => completion.lose().await,
     }
 }

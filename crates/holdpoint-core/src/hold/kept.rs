@@ -9,9 +9,6 @@ use jiff::SignedDuration;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// A result that nobody came back for in this time belongs to the past: the same call is a new one by then.
-const RESULT_KEPT: SignedDuration = SignedDuration::from_hours(24);
-
 /// An answer that is not taken off our hands in this time may never be: whoever sends the call again gets it.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -24,7 +21,8 @@ impl GatedCall<'_> {
         };
         let parts = &self.gate.parts;
         let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);
-        let too_old = parts.clock.now().duration_since(ran_at) > RESULT_KEPT;
+        let kept = SignedDuration::try_from(parts.limits.result_kept).unwrap_or(SignedDuration::MAX);
+        let too_old = parts.clock.now().duration_since(ran_at) > kept;
         let delivery =
             Delivery::of_hold(held.id, flight, Arc::clone(&parts.journal), Arc::clone(&parts.clock));
         if too_old {
@@ -36,7 +34,7 @@ impl GatedCall<'_> {
         }
         // Too large to keep. Said once; after that the same call is a new one, and a person decides about it.
         delivery.delivered().await;
-        Err(Rejection::OutcomeUnknown { thread: held.hold.thread })
+        Err(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect })
     }
 
     /// The answer is on its way to the call that it ran for. A client that has it may send the same call again before
@@ -52,7 +50,7 @@ impl GatedCall<'_> {
             _ended = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => Ok(Turn::Over),
             () = self.gate.parts.clock.sleep(DELIVERED_WITHIN) => match held.result {
                 Some(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
-                None => Err(Rejection::OutcomeUnknown { thread: held.hold.thread }),
+                None => Err(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect }),
             },
         }
     }
@@ -66,17 +64,18 @@ impl GatedCall<'_> {
             return Err(unrecordable(None));
         };
         let thread = held.hold.thread;
+        let message = held.words.as_deref().map(str::to_owned);
         match (held.state, held.result) {
             (HoldState::Done, Some(result)) => Ok(Some(Admission::Replay(result, Delivery::nothing()))),
-            (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message: None }),
-            (HoldState::Expired, _) => Err(Rejection::Expired { thread, message: None }),
-            (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message: None }),
+            (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message }),
+            (HoldState::Expired, _) => Err(Rejection::Expired { thread, message }),
+            (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message }),
             (HoldState::Cancelled | HoldState::Void | HoldState::Pending | HoldState::Approved, _) => {
                 Ok(None)
             }
             // It ran or may have run, and the answer went to somebody else.
             (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
-                Err(Rejection::OutcomeUnknown { thread })
+                Err(Rejection::OutcomeUnknown { thread: Some(thread), effect: held.effect })
             }
         }
     }

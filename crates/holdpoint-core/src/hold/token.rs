@@ -1,8 +1,11 @@
 //! What a reviewer's yes brings along: whether it is good, and using it up.
 
 use super::GatedCall;
-use crate::{Answer, Approval, ApprovalToken, ApproverError, Flaw, HeldCall, Redemption, Refusal, Tokens};
+use crate::{
+    Answer, Approval, ApprovalToken, ApproverError, Flaw, HeldCall, Redemption, Refusal, Tokens, What,
+};
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// For a token in the place of one that another process revoked.
@@ -18,7 +21,7 @@ impl GatedCall<'_> {
         token: ApprovalToken,
     ) -> Result<Redemption, ApproverError> {
         let approver = &self.gate.parts.approver;
-        let refused = match approver.redeem(&held.hold.task, &token).await? {
+        let refused = match self.redeem_one(held, &token).await? {
             Redemption::Refused(Refusal::Invalid) => Redemption::Refused(Refusal::Invalid),
             settled @ (Redemption::Valid | Redemption::Refused(Refusal::Expired | Refusal::Used)) => {
                 return Ok(settled);
@@ -28,9 +31,19 @@ impl GatedCall<'_> {
             return Ok(refused);
         };
         match proof(self.ask.tokens, held, fresh, self.gate.parts.clock.now()) {
-            Ok(Some(fresh)) => approver.redeem(&held.hold.task, &fresh).await,
+            Ok(Some(fresh)) => self.redeem_one(held, &fresh).await,
             Ok(None) | Err(_) => Ok(refused),
         }
+    }
+
+    /// On record either way: that a token was used up without an answer is what an auditor wants to know.
+    async fn redeem_one(&self, held: &HeldCall, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
+        let answer = self.gate.parts.approver.redeem(&held.hold.task, token).await;
+        let hash = Sha256::digest(token.expose().as_bytes()).into();
+        let what = What::Redeemed { hold: &held.hold, token: hash, answer: answer.as_ref().ok().copied() };
+        // If this cannot be recorded, the dispatch that follows cannot either, and is refused.
+        let _refused_later = self.record(what).await;
+        answer
     }
 }
 

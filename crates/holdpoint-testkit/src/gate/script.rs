@@ -34,6 +34,17 @@ pub enum Decision {
     Reject(String),
     /// Nobody decided in time.
     Expire,
+    /// Nobody decides yet: somebody wants another proposal. Any number of these may come before a decision.
+    RequestChanges(String),
+}
+
+/// When something happens, seen from a request that is being answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The request is there, and nothing came of it yet.
+    Before,
+    /// What was asked for is done and the answer is made, but not sent.
+    After,
 }
 
 /// A request as it arrived.
@@ -73,10 +84,13 @@ pub struct Script {
     /// Whether what was asked for is done all the same.
     pub(super) takes_effect: bool,
     pub(super) reply: Reply,
+    /// What a reviewer does meanwhile.
+    pub(super) meanwhile: Option<(Moment, String, Decision)>,
 }
 
 #[derive(Clone)]
 pub(super) enum Reply {
+    Honest,
     Hang,
     Close,
     Cut(usize),
@@ -87,46 +101,63 @@ pub(super) enum Reply {
 }
 
 impl Script {
+    const fn new(takes_effect: bool, reply: Reply) -> Self {
+        Self { takes_effect, reply, meanwhile: None }
+    }
+
+    /// The honest answer; a long poll is not kept waiting.
+    #[must_use]
+    pub const fn honest() -> Self {
+        Self::new(true, Reply::Honest)
+    }
+
+    /// The same, while somebody decides `thread`.
+    #[must_use]
+    pub fn meanwhile(mut self, moment: Moment, thread: &str, decision: Decision) -> Self {
+        self.meanwhile = Some((moment, thread.to_owned(), decision));
+        self
+    }
+
     /// Nothing is done and nothing comes back, ever.
     #[must_use]
     pub fn hang() -> Self {
-        Self { takes_effect: false, reply: Reply::Hang }
+        Self::new(false, Reply::Hang)
     }
 
     /// Nothing is done and the connection is closed without a word.
     #[must_use]
     pub fn close() -> Self {
-        Self { takes_effect: false, reply: Reply::Close }
+        Self::new(false, Reply::Close)
     }
 
     /// The honest answer, cut after `bytes` bytes of head and body.
     #[must_use]
     pub fn cut(bytes: usize) -> Self {
-        Self { takes_effect: true, reply: Reply::Cut(bytes) }
+        Self::new(true, Reply::Cut(bytes))
     }
 
     /// The honest answer, sent twice in one go.
     #[must_use]
     pub fn twice() -> Self {
-        Self { takes_effect: true, reply: Reply::Twice }
+        Self::new(true, Reply::Twice)
     }
 
     /// The honest answer with changes to its JSON.
     #[must_use]
     pub fn edited(edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
-        Self { takes_effect: true, reply: Reply::Edited(Arc::new(edit)) }
+        Self::new(true, Reply::Edited(Arc::new(edit)))
     }
 
     /// Nothing is done; these bytes come back in place of any HTTP, and the connection is closed.
     #[must_use]
     pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { takes_effect: false, reply: Reply::Bytes(bytes.into()) }
+        Self::new(false, Reply::Bytes(bytes.into()))
     }
 
     /// Nothing is done; status and text come back.
     #[must_use]
     pub fn status(status: u16, body: &str) -> Self {
-        Self { takes_effect: false, reply: Reply::Answer { status, headers: Vec::new(), body: body.into() } }
+        Self::new(false, Reply::Answer { status, headers: Vec::new(), body: body.into() })
     }
 
     /// Nothing is done; 200 and this text, which may be JSON or not, come back.
@@ -167,6 +198,7 @@ impl Script {
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Honest => "Honest",
             Self::Hang => "Hang",
             Self::Close => "Close",
             Self::Cut(_) => "Cut",

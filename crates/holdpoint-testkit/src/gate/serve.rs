@@ -1,7 +1,7 @@
 //! Just enough HTTP/1.1 to be wrong in every way a test asks for: each byte of an answer passes through here.
 
 use super::{
-    Recorded, Script, Shared,
+    Decision, Moment, Recorded, Script, Shared,
     script::Reply,
     state::{Answer, endpoint_of},
 };
@@ -43,13 +43,16 @@ impl Connection {
             state.recorded.push(request.clone());
             state.next_script(request.endpoint)
         });
-        let Some(Script { takes_effect, reply }) = script else {
+        let Some(Script { takes_effect, reply, meanwhile }) = script else {
             self.wait_for_decision(&request).await?;
             let honest = self.honest(&request);
             return self.send(&honest).await;
         };
+        self.happens(meanwhile.as_ref(), Moment::Before);
         let honest = if takes_effect { self.honest(&request) } else { Vec::new() };
+        self.happens(meanwhile.as_ref(), Moment::After);
         match reply {
+            Reply::Honest => self.send(&honest).await,
             Reply::Hang => {
                 self.keep_waiting(Duration::MAX, |_| true).await?;
                 Ok(false)
@@ -73,6 +76,14 @@ impl Connection {
             Reply::Answer { status, headers, body } => {
                 self.send(&self.rendered(status, &headers, &body)).await
             }
+        }
+    }
+
+    fn happens(&self, meanwhile: Option<&(Moment, String, Decision)>, moment: Moment) {
+        if let Some((when, thread, decision)) = meanwhile
+            && *when == moment
+        {
+            self.shared.change(|state| state.decide(thread, decision.clone()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a Gate remembers, and its honest answers.
 
 use super::{Decision, Endpoint, Initial, Recorded, Script, ScriptedGate};
-use holdpoint_api::{Limits, RequestBody, paths};
+use holdpoint_api::{EventBody, EventTarget, Limits, RequestBody, RevisionPayload, TaskId, paths};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
 
@@ -12,6 +12,9 @@ pub(super) struct State {
     pub(super) initial: Initial,
     pub(super) issues_tokens: bool,
     pub(super) names_digests: bool,
+    pub(super) names_revisions: bool,
+    pub(super) names_states: bool,
+    pub(super) keeps_feedback: bool,
     pub(super) scripts: HashMap<Endpoint, VecDeque<Script>>,
     pub(super) scripts_for_all: HashMap<Endpoint, Script>,
     pub(super) recorded: Vec<Recorded>,
@@ -28,6 +31,34 @@ pub(super) struct Thread {
     task: String,
     payload_digest: String,
     decision: Option<Decision>,
+    /// What a reviewer wants changed.
+    feedback: Option<String>,
+    /// Ids of all proposals with the bytes they came in, the first one without.
+    revisions: Vec<(String, Vec<u8>)>,
+}
+
+/// What an honest Gate calls the proposal that opened a thread.
+const FIRST_REVISION: &str = "initial";
+
+impl Thread {
+    fn new(id: String, task: &str, payload_digest: String) -> Self {
+        Self {
+            id,
+            task: task.to_owned(),
+            payload_digest,
+            decision: None,
+            feedback: None,
+            revisions: vec![(FIRST_REVISION.to_owned(), Vec::new())],
+        }
+    }
+
+    fn is_undecided(&self) -> bool {
+        self.decision.is_none() && self.feedback.is_none()
+    }
+
+    fn revision(&self) -> &str {
+        self.revisions.last().map_or(FIRST_REVISION, |(id, _)| id)
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +87,9 @@ impl Default for State {
             initial: Initial::Review,
             issues_tokens: true,
             names_digests: true,
+            names_revisions: true,
+            names_states: true,
+            keeps_feedback: false,
             scripts: HashMap::new(),
             scripts_for_all: HashMap::new(),
             recorded: Vec::new(),
@@ -77,8 +111,18 @@ impl State {
 
     /// The first decision is final.
     pub(super) fn decide(&mut self, id: &str, decision: Decision) {
-        let thread = self.threads.iter_mut().find(|thread| thread.id == id).expect("a thread that exists");
-        thread.decision.get_or_insert(decision);
+        let thread = self.thread_mut(id);
+        match decision {
+            Decision::RequestChanges(words) if thread.decision.is_none() => thread.feedback = Some(words),
+            Decision::RequestChanges(_) => {}
+            Decision::Approve | Decision::Reject(_) | Decision::Expire => {
+                thread.decision.get_or_insert(decision);
+            }
+        }
+    }
+
+    fn thread_mut(&mut self, id: &str) -> &mut Thread {
+        self.threads.iter_mut().find(|thread| thread.id == id).expect("a thread that exists")
     }
 
     pub(super) fn answer(&mut self, request: &Recorded) -> Answer {
@@ -86,12 +130,52 @@ impl State {
             return Answer(401, json!("missing or invalid API key"));
         }
         match request.endpoint {
-            Some(Endpoint::Events) => Answer(201, Value::Null),
+            Some(Endpoint::Events) => self.event(request),
             Some(Endpoint::Requests) => self.request(request),
             Some(Endpoint::Decisions) => self.decision(request),
             Some(Endpoint::Validate) => self.validate(request),
             None => Answer(404, json!("not found")),
         }
+    }
+
+    fn event(&mut self, request: &Recorded) -> Answer {
+        let task = task_of(&request.target);
+        let event = EventBody::parse(&request.body, &Limits::DEFAULT);
+        let (Ok(event), Ok(task)) = (event, TaskId::parse(&task)) else {
+            return Answer(400, json!("not an event"));
+        };
+        match event.target(&task) {
+            EventTarget::Timeline => Answer(201, Value::Null),
+            EventTarget::Misdirected => Answer(400, json!("another task")),
+            EventTarget::Revision { thread_id } => self.revise(&event, &task, thread_id, &request.body),
+        }
+    }
+
+    fn revise(&mut self, event: &EventBody, task: &TaskId, thread: &str, body: &[u8]) -> Answer {
+        let payload = event.payload.as_deref().map(|text| RevisionPayload::parse(text, &Limits::DEFAULT));
+        let Some(Ok(RevisionPayload { revision })) = payload else {
+            return Answer(400, json!("not a revision"));
+        };
+        let (initial, keeps_feedback) = (self.initial, self.keeps_feedback);
+        let known = |known: &&mut Thread| known.id == thread && known.task == task.as_str();
+        let Some(thread) = self.threads.iter_mut().find(known) else {
+            return Answer(404, json!("no such thread"));
+        };
+        if let Some((_, earlier)) = thread.revisions.iter().find(|(id, _)| *id == revision.revision_id) {
+            return if earlier == body { Answer(201, Value::Null) } else { Answer(400, json!("other body")) };
+        }
+        if thread.decision.is_some() {
+            return Answer(400, json!("the thread is closed"));
+        }
+        thread.payload_digest = revision.payload_digest();
+        thread.revisions.push((revision.revision_id, body.to_vec()));
+        if !keeps_feedback {
+            thread.feedback = None;
+        }
+        if initial == Initial::Reject {
+            thread.decision = Some(Decision::Reject("a rule refuses this".to_owned()));
+        }
+        Answer(201, Value::Null)
     }
 
     fn request(&mut self, request: &Recorded) -> Answer {
@@ -126,7 +210,10 @@ impl State {
                 fields.insert("thread_id".to_owned(), json!(id));
                 fields.insert("recommended_poll_after_seconds".to_owned(), json!(self.poll_after_seconds));
                 fields.insert("review_url".to_owned(), json!(format!("http://127.0.0.1/threads/{id}")));
-                self.threads.push(Thread { id, task: task.to_owned(), payload_digest, decision: None });
+                if self.names_revisions {
+                    fields.insert("revision_id".to_owned(), json!(FIRST_REVISION));
+                }
+                self.threads.push(Thread::new(id, task, payload_digest));
                 "pending_review"
             }
         };
@@ -148,7 +235,7 @@ impl State {
     /// Whether a poll may wait: it asks to, it can, and there is nothing to tell yet.
     pub(super) fn keeps_waiting(&self, request: &Recorded) -> Option<u64> {
         let wait = parameters(&request.target).get("wait")?.parse::<u64>().ok()?;
-        let undecided = self.polled(&request.target).is_ok_and(|thread| thread.decision.is_none());
+        let undecided = self.polled(&request.target).is_ok_and(Thread::is_undecided);
         Some(wait.min(self.long_poll_seconds?)).filter(|_| undecided)
     }
 
@@ -159,14 +246,21 @@ impl State {
         };
         let mut answer = json!({ "thread_id": thread.id, "task_id": thread.task });
         let (status, state, message) = match &thread.decision {
-            None => ("pending_review", "needs_review", String::new()),
+            None | Some(Decision::RequestChanges(_)) => {
+                ("pending_review", "needs_review", thread.feedback.clone().unwrap_or_default())
+            }
             Some(Decision::Approve) => ("approved", "approved", "looks good".to_owned()),
             Some(Decision::Reject(words)) => ("rejected", "rejected", words.clone()),
             Some(Decision::Expire) => ("rejected", "expired", "it expired".to_owned()),
         };
         answer["status"] = json!(status);
-        answer["thread_state"] = json!(state);
         answer["message"] = json!(message);
+        if self.names_states {
+            answer["thread_state"] = json!(state);
+        }
+        if self.names_revisions {
+            answer["revision_id"] = json!(thread.revision());
+        }
         if self.names_digests {
             answer["payload_digest"] = json!(thread.payload_digest);
         }

@@ -3,7 +3,7 @@
 use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
 use holdpoint_core::{
     Admission, Answer, ApprovalToken, Approver, ApproverError, Ask, Caller, DefinitionDigest, Definitions,
-    Hold, HoldState, Interest, InterestHandle, Redemption, Refusal, Repeat, ServerName, StoredResult,
+    Hold, HoldState, Interest, InterestHandle, Outcome, Redemption, Refusal, Repeat, Revised, ServerName,
     Submission, TaskId, Tokens, ToolCall, ToolName,
 };
 use holdpoint_testkit::{Fault, Operation, RedeemScript, ScriptedApprover, SubmitScript, Verdict};
@@ -100,7 +100,7 @@ async fn a_call_that_comes_while_an_answer_is_on_its_way_is_a_new_question() {
             panic!("nothing to collect");
         };
         let (_, _, completion) = permitted.into_parts();
-        completion.finish(StoredResult::new(*b"ran pay")).await
+        completion.finish(Outcome::succeeded(*b"ran pay")).await
     };
     house.approver.decide("THR-1", Verdict::Approve);
     let delivery = deliver(1).await;
@@ -176,9 +176,9 @@ async fn a_run_whose_answer_is_lost_is_never_repeated_by_itself() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     lost.abort();
     assert!(lost.await.unwrap_err().is_cancelled());
-    for house in [&house, &house.again("two")] {
-        assert!(house.call(pay(1)).await.starts_with("outcome_unknown"));
-    }
+    assert!(house.call(pay(1)).await.starts_with("outcome_unknown"));
+    house.journal.bury("one");
+    assert!(house.again("two").call(pay(1)).await.starts_with("outcome_unknown"));
     assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 0));
     assert_eq!(house.journal.states(), [HoldState::Dispatched]);
 }
@@ -199,6 +199,41 @@ async fn a_claim_whose_owner_died_is_taken_over() {
     assert_eq!(after.call(pay(1)).await, "ran pay");
     assert!(started.elapsed() >= Duration::from_secs(28), "a live owner must get its time");
     assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+/// One that is known to be dead need not be waited for.
+#[tokio::test(start_paused = true)]
+async fn the_claim_of_a_process_that_is_gone_is_taken_over_at_once() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    house.approver.on_redeem(RedeemScript::Hang);
+    let dead = house.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    dead.abort();
+    house.journal.bury("one");
+    let started = tokio::time::Instant::now();
+    assert_eq!(house.again("two").call(pay(1)).await, "ran pay");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!((house.approver.opened().len(), house.ran().len()), (1, 1));
+}
+
+/// Another process is running it: its answer is worth waiting for, and nobody is told that the outcome is unknown.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_a_neighbour_is_waited_for() {
+    let house = House::new();
+    house.approver.decide_all(Verdict::Approve);
+    let Admission::Run(permitted) = house.gate.admit(pay(1)).await.unwrap() else {
+        panic!("nothing to collect");
+    };
+    let neighbour = house.again("two");
+    let second = neighbour.spawn(pay(1));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!second.is_finished());
+    let (_, _, completion) = permitted.into_parts();
+    let delivery = completion.finish(Outcome::succeeded(*b"ran by one")).await;
+    assert_eq!(second.await.unwrap(), "ran by one");
+    delivery.delivered().await;
+    assert_eq!(house.journal.states(), [HoldState::Done]);
 }
 
 /// Two processes read the same approval, and the later reading revoked the token of the earlier one.
@@ -301,6 +336,10 @@ impl Approver for SlowLine {
     async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError> {
         self.arrives.notified().await;
         self.gate.submit(ask, task, repeat).await
+    }
+
+    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError> {
+        self.gate.revise(ask, before, repeat).await
     }
 
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {

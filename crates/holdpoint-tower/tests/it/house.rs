@@ -2,9 +2,10 @@
 
 use holdpoint_core::{
     Approver, Arguments, Ask, Caller, EntryName, Gate, GateParts, HoldLimits, Journal, Owner, Plan,
-    PlanError, Policy, PolicyRevision, Principal, Rejection, ServerName, TaskId, Tokens, ToolCall, ToolName,
+    PlanError, Policy, PolicyRevision, Principal, Recorder, Rejection, Secrets, ServerName, TaskId, Tokens,
+    ToolCall, ToolName,
 };
-use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover};
+use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use holdpoint_tower::{Attended, GateLayer, GateService, Refuse, RunOnce};
 use serde_json::value::RawValue;
 use std::{
@@ -20,6 +21,7 @@ use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
 pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
 pub(crate) const HELD_MAX: usize = 4;
 pub(crate) const RESULT_MAX: usize = 64;
+pub(crate) const RESULT_KEPT: Duration = Duration::from_hours(24);
 
 /// `balance` passes, `wipe` is denied, `misfit` does not fit, everything else is gated.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ impl Policy for HousePolicy {
                 .unwrap(),
                 tokens: self.tokens,
                 patience: self.patience,
+                effect: None,
+                secrets: Secrets::default(),
             }))),
         }
     }
@@ -74,6 +78,7 @@ pub(crate) type Gated = GateService<RunOnce<Tool, fn(&String) -> Vec<u8>>, Refus
 pub(crate) struct House {
     pub(crate) approver: Arc<ScriptedApprover>,
     pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) recorder: Arc<MemoryRecorder>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) policy: Arc<HousePolicy>,
     pub(crate) gate: Arc<Gate>,
@@ -123,16 +128,23 @@ impl House {
         clock: Arc<ManualClock>,
         owner: &str,
     ) -> Self {
+        let recorder = Arc::new(MemoryRecorder::new());
         let gate = Arc::new(Gate::new(GateParts {
             policy: policy.clone(),
             approver: way,
             journal: Arc::clone(&journal) as Arc<dyn Journal>,
+            recorder: Arc::clone(&recorder) as Arc<dyn Recorder>,
             clock: clock.clone(),
             owner: Owner(owner.into()),
-            limits: HoldLimits { patience: PATIENCE, held_max: HELD_MAX, result_bytes_max: RESULT_MAX },
+            limits: HoldLimits {
+                patience: PATIENCE,
+                held_max: HELD_MAX,
+                result_bytes_max: RESULT_MAX,
+                result_kept: RESULT_KEPT,
+            },
         }));
         let service = layered(&gate, counted(&runs));
-        Self { approver, journal, clock, policy, gate, runs, service }
+        Self { approver, journal, recorder, clock, policy, gate, runs, service }
     }
 
     /// What the caller sees.
