@@ -3,8 +3,9 @@ use crate::{
     wire::{Wire, unreadable},
 };
 use holdpoint_api::{
-    ApprovalToken, DecisionAnswer, DecisionStatus, EventBody, InitialStatus, RefusedReason, RequestAnswer,
-    RequestBody, TaskId, ThreadState, ValidateAnswer, ValidateBody, headers::IDEMPOTENCY_KEY, paths,
+    ApprovalToken, DecisionAnswer, DecisionChanges, DecisionStatus, EventBody, InitialStatus, Limits,
+    RefusedReason, RequestAnswer, RequestBody, TaskId, ThreadState, ValidateAnswer, ValidateBody,
+    headers::IDEMPOTENCY_KEY, paths,
 };
 use reqwest::{
     Body, StatusCode,
@@ -38,9 +39,39 @@ impl GateClient {
         self.0.long_poll()
     }
 
+    /// Whether Gate has announced the feed that [`Self::changes`] reads. Only our own Gate does.
+    #[must_use]
+    pub fn has_feed(&self) -> bool {
+        self.0.has_feed()
+    }
+
+    /// Reads which threads of this agent something happened to after the answer with the cursor `after`, waiting for it
+    /// at most `wait`. It says nothing of what happened: [`Self::decision`] does.
+    pub async fn changes(&self, after: Option<&str>, wait: Duration) -> Result<DecisionChanges, ClientError> {
+        let reply = self.0.get(&paths::decision_changes(after, wait.as_secs()), Some(wait)).await?;
+        let changes: DecisionChanges = reply.json()?;
+        let cursor = changes.cursor.as_bytes();
+        let usable =
+            (1..=Limits::CURSOR_BYTES).contains(&cursor.len()) && cursor.iter().all(u8::is_ascii_graphic);
+        if !usable {
+            return Err(ClientError::Contradiction("a feed that cannot be gone on with"));
+        }
+        tracing::debug!(threads = changes.threads.len(), resync = changes.resync, "feed read");
+        Ok(changes)
+    }
+
     /// Adds to a task's timeline, or revises a thread.
     pub async fn post_event(&self, task: &TaskId, event: &EventBody) -> Result<(), ClientError> {
         let body = self.body_of(event)?;
+        self.post_event_body(task, body).await
+    }
+
+    /// The same with a body that is put together already.
+    pub(crate) async fn post_event_body(
+        &self,
+        task: &TaskId,
+        body: impl Into<Body>,
+    ) -> Result<(), ClientError> {
         let reply = self.0.post(&paths::events(task), body.into(), None).await?;
         tracing::debug!(task = ?task.as_str(), status = reply.status.as_u16(), "event posted");
         reply.check_success()

@@ -21,6 +21,19 @@ pub struct Pace {
     pub long_polls_max: usize,
     /// Other polls at once.
     pub polls_max: usize,
+    /// What one poll of Gate's feed asks for at most, where Gate has one. A feed that hangs is noticed after this and
+    /// [`Timeouts::long_poll_grace`](crate::Timeouts::long_poll_grace).
+    pub feed_poll_max: Duration,
+    /// Between two polls of the feed, so that a flood of news comes in few answers.
+    pub feed_gap: Duration,
+    /// Between two times that the feed has every hold read.
+    pub resync_gap: Duration,
+    /// While the feed works, each hold is read again after at most this, in case the feed keeps something back.
+    pub reread: Duration,
+    /// At most so many of these reads per second; with many holds each waits longer for its turn.
+    pub rereads_per_second: u32,
+    /// Between two early reads of one hold, however often the bell rings for it.
+    pub wake_gap: Duration,
 }
 
 impl Default for Pace {
@@ -34,6 +47,12 @@ impl Default for Pace {
             long_poll_max: Duration::from_secs(50),
             long_polls_max: 64,
             polls_max: 64,
+            feed_poll_max: Duration::from_secs(20),
+            feed_gap: Duration::from_millis(5),
+            resync_gap: Duration::from_secs(10),
+            reread: Duration::from_mins(5),
+            rereads_per_second: 10,
+            wake_gap: Duration::from_secs(1),
         }
     }
 }
@@ -43,6 +62,13 @@ impl Pace {
     pub(crate) fn next(&self, recommended_seconds: Option<u64>, luck: f64) -> Duration {
         let recommended = recommended_seconds.map_or(self.interval, Duration::from_secs);
         jittered(recommended.clamp(self.interval_min, self.interval_max.max(self.interval_min)), luck)
+    }
+
+    /// The time to the next read of a pending thread while the feed works, of so many `threads`. Anything from half of
+    /// the whole on, so that holds that began together do not stay together.
+    pub(crate) fn next_reread(&self, threads: usize, luck: f64) -> Duration {
+        let seconds = u32::try_from(threads).unwrap_or(u32::MAX) / self.rereads_per_second.max(1);
+        self.reread.max(Duration::from_secs(seconds.into())).mul_f64(0.5 + 0.5 * luck)
     }
 
     /// The time to the next attempt after the `failures`th failure in a row.
@@ -91,6 +117,16 @@ mod tests {
         assert!((after(u32::MAX, None) - 30.0).abs() < 1e-6);
         assert!((after(1, Some(Duration::from_secs(9))) - 9.0).abs() < 1e-6);
         assert!((after(9, Some(Duration::from_secs(1))) - 30.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn rereads_are_few_however_many_threads_wait() {
+        let pace = Pace::default();
+        for (threads, luck, expected) in
+            [(1, 1.0, 300.0), (3_000, 1.0, 300.0), (10_000, 1.0, 1_000.0), (10_000, 0.0, 500.0)]
+        {
+            assert!((seconds(pace.next_reread(threads, luck)) - expected).abs() < 1e-6, "{threads}");
+        }
     }
 
     #[test]

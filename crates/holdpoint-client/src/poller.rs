@@ -1,7 +1,13 @@
 //! One task polls for all holds of a client.
+//!
+//! Where Gate has a feed, one poll of it waits for all of them, and a thread is read when it was just registered, when
+//! the feed names it, and now and then in case the feed keeps something back. Elsewhere, and while the feed is silent,
+//! each thread is polled: by long poll where Gate can and there is room, else at intervals.
 
 use crate::{ClientError, GateClient, Pace};
+use feed::Feed;
 use holdpoint_api::DecisionAnswer;
+use schedule::{Schedule, Sleep};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,7 +18,10 @@ use tokio::{
     time::Instant,
 };
 
+mod feed;
 mod run;
+mod schedule;
+mod settle;
 
 /// A failure that several waiters are told of.
 type SharedError = Arc<ClientError>;
@@ -34,6 +43,9 @@ struct Board {
 #[derive(Debug, Default)]
 struct Watched {
     threads: HashMap<Arc<str>, Thread>,
+    /// Exactly the threads whose phase is [`Phase::Idle`].
+    schedule: Schedule,
+    feed: Feed,
     /// Counts waiters and polls, so that each has a number of its own.
     numbers: u64,
     task: Option<JoinHandle<()>>,
@@ -49,19 +61,19 @@ struct Thread {
     turn: u64,
     failures: u32,
     last_failure: Option<SharedError>,
-    /// The doorbell rang during a poll, which may have missed what it rang for.
-    rung: bool,
+    /// The bell rang during a poll, which may have missed what it rang for: when to poll again.
+    rung: Option<Instant>,
+    /// When the bell last had it read, or will.
+    woken: Option<Instant>,
+    /// It was found pending and nothing was heard since: only time will have it read again.
+    resting: bool,
+    /// What Gate recommended last.
+    poll_after_seconds: Option<u64>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Sleeps.
-    Idle {
-        /// When to ask again.
-        due: Instant,
-        /// When a long poll may begin, if there is room for one.
-        long_from: Instant,
-    },
+    Idle(Sleep),
     /// Is being asked about.
     Polling {
         number: u64,
@@ -96,36 +108,32 @@ impl Poller {
     pub(crate) fn register(&self, thread: &str) -> Waiter {
         let (sender, outcome) = oneshot::channel();
         let thread: Arc<str> = thread.into();
-        let mut watched = self.0.lock();
+        let mut guard = self.0.lock();
+        let watched = &mut *guard;
         let number = watched.number();
         match watched.threads.entry(Arc::clone(&thread)) {
             Entry::Occupied(mut entry) => entry.get_mut().waiters.push((number, sender)),
             Entry::Vacant(entry) => {
-                entry.insert(Thread::new(number, sender));
+                let now = Instant::now();
+                let sleep = Sleep { due: now, long_from: now, turn: 0 };
+                watched.schedule.add(entry.key(), sleep);
+                entry.insert(Thread::new(number, sender, sleep));
             }
         }
         if watched.task.as_ref().is_none_or(JoinHandle::is_finished) {
             watched.task = Some(tokio::spawn(run::run(Arc::clone(&self.0))));
         }
-        drop(watched);
+        drop(guard);
         self.0.changed.notify_one();
         Waiter { board: Arc::clone(&self.0), thread, number, outcome }
     }
 }
 
 impl Doorbell {
-    /// Reads the decision of `thread` now, if anybody waits for it. The caller need not be believed: nothing but a
-    /// poll comes of it.
+    /// Reads the decision of `thread` now, if anybody waits for it, and not more often than
+    /// [`Pace::wake_gap`](crate::Pace::wake_gap). The caller need not be believed: nothing but a poll comes of it.
     pub fn wake(&self, thread: &str) {
-        if let Some(known) = self.0.lock().threads.get_mut(thread) {
-            match &mut known.phase {
-                Phase::Idle { due, long_from } => {
-                    *due = Instant::now();
-                    *long_from = *due;
-                }
-                Phase::Polling { .. } => known.rung = true,
-            }
-        }
+        self.0.lock().ring(thread, &self.0.pace);
         self.0.changed.notify_one();
     }
 }
@@ -153,7 +161,7 @@ impl Drop for Waiter {
         // A short poll is let finish: whoever waits again before it does gets its answer, instead of asking a second
         // time beside it and revoking its token.
         if thread.waiters.is_empty() && !short_poll_goes_on {
-            watched.threads.remove(&self.thread);
+            watched.forget(&self.thread);
             drop(watched);
             self.board.changed.notify_one();
         }
@@ -161,16 +169,30 @@ impl Drop for Waiter {
 }
 
 impl Thread {
-    fn new(number: u64, waiter: oneshot::Sender<Outcome>) -> Self {
-        let now = Instant::now();
+    fn new(number: u64, waiter: oneshot::Sender<Outcome>, sleep: Sleep) -> Self {
         Self {
             waiters: vec![(number, waiter)],
-            phase: Phase::Idle { due: now, long_from: now },
-            turn: 0,
+            phase: Phase::Idle(sleep),
+            turn: sleep.turn,
             failures: 0,
             last_failure: None,
-            rung: false,
+            rung: None,
+            woken: None,
+            resting: false,
+            poll_after_seconds: None,
         }
+    }
+
+    /// When to read after a ring that comes now: at once, unless another ring had it read just before.
+    fn hear_ring(&mut self, pace: &Pace) -> Instant {
+        let now = Instant::now();
+        let at = match self.woken {
+            Some(coming) if coming > now => coming,
+            Some(last) => now.max(last + pace.wake_gap),
+            None => now,
+        };
+        self.woken = Some(at);
+        at
     }
 }
 
@@ -178,6 +200,43 @@ impl Watched {
     fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
+    }
+
+    fn forget(&mut self, id: &Arc<str>) -> Option<Thread> {
+        let thread = self.threads.remove(id)?;
+        if let Phase::Idle(sleep) = thread.phase {
+            self.schedule.remove(id, sleep);
+        }
+        Some(thread)
+    }
+
+    fn ring(&mut self, id: &str, pace: &Pace) {
+        let Some(id) = self.threads.get_key_value(id).map(|(id, _)| Arc::clone(id)) else { return };
+        if let Some(thread) = self.threads.get_mut(&id) {
+            let at = thread.hear_ring(pace);
+            self.read_by(&id, at);
+        }
+    }
+
+    /// Has a thread read at `at`, if it would not be before.
+    fn read_by(&mut self, id: &Arc<str>, at: Instant) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        thread.resting = false;
+        match thread.phase {
+            Phase::Idle(Sleep { due, long_from, .. }) => self.sleep(id, due.min(at), long_from.min(at)),
+            Phase::Polling { .. } => thread.rung = Some(thread.rung.map_or(at, |earlier| earlier.min(at))),
+        }
+    }
+
+    /// Leaves a thread alone until then.
+    fn sleep(&mut self, id: &Arc<str>, due: Instant, long_from: Instant) {
+        let Some(thread) = self.threads.get_mut(id) else { return };
+        if let Phase::Idle(sleep) = thread.phase {
+            self.schedule.remove(id, sleep);
+        }
+        let sleep = Sleep { due, long_from, turn: thread.turn };
+        thread.phase = Phase::Idle(sleep);
+        self.schedule.add(id, sleep);
     }
 }
 

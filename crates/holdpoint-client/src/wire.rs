@@ -1,14 +1,18 @@
 //! One request over HTTP: exactly one attempt, bounded in time and size.
 
 use crate::{ClientError, ClientSettings, GateUrl, SetupError, Timeouts};
-use holdpoint_api::{Limits, headers::GATE_LONG_POLL, paths};
+use holdpoint_api::{
+    DecisionChanges, Limits,
+    headers::{GATE_DECISION_FEED, GATE_LONG_POLL},
+    paths,
+};
 use reqwest::{
     Method, Request, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde::de::DeserializeOwned;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 use url::Url;
@@ -33,6 +37,8 @@ pub(crate) struct Wire {
     answer_bytes_max: usize,
     /// What Gate announced; 0: nothing.
     long_poll_seconds: AtomicU64,
+    /// Whether Gate announced a feed that we can read.
+    has_feed: AtomicBool,
 }
 
 /// An answer whose body was read to its end.
@@ -59,6 +65,7 @@ impl Wire {
             request_bytes_max,
             answer_bytes_max,
             long_poll_seconds: AtomicU64::new(0),
+            has_feed: AtomicBool::new(false),
         })
     }
 
@@ -66,6 +73,11 @@ impl Wire {
     pub(crate) fn long_poll(&self) -> Option<Duration> {
         let seconds = self.long_poll_seconds.load(Ordering::Relaxed);
         (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    /// Whether this Gate said that it has a feed of decisions.
+    pub(crate) fn has_feed(&self) -> bool {
+        self.has_feed.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn get(&self, path: &str, wait: Option<Duration>) -> Result<Reply, ClientError> {
@@ -96,7 +108,7 @@ impl Wire {
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(ACCEPT, JSON);
         let response = self.http.execute(request).await.map_err(transport)?;
-        self.note_long_poll(response.headers());
+        self.note_announcements(response.headers());
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let body = if status.is_success() {
@@ -108,10 +120,13 @@ impl Wire {
         Ok(Reply { status, retry_after, body })
     }
 
-    fn note_long_poll(&self, headers: &HeaderMap) {
-        let announced = headers.get(GATE_LONG_POLL).and_then(|value| value.to_str().ok());
-        if let Some(seconds) = announced.and_then(|text| text.trim().parse::<u64>().ok()) {
+    fn note_announcements(&self, headers: &HeaderMap) {
+        let number = |name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+        if let Some(seconds) = number(GATE_LONG_POLL) {
             self.long_poll_seconds.store(seconds.min(Limits::LONG_POLL_SECONDS), Ordering::Relaxed);
+        }
+        if let Some(version) = number(GATE_DECISION_FEED) {
+            self.has_feed.store(version == DecisionChanges::VERSION, Ordering::Relaxed);
         }
     }
 }

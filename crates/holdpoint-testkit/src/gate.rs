@@ -6,6 +6,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+mod feed;
 mod script;
 mod serve;
 mod state;
@@ -69,6 +70,16 @@ impl ScriptedGate {
     /// Sends `Gate-Long-Poll: SECONDS` with every answer, and holds polls that ask for it; `None`: like the hosted Gate.
     pub fn announce_long_poll(&self, seconds: Option<u64>) {
         self.shared.change(|state| state.long_poll_seconds = seconds);
+    }
+
+    /// Sends `Gate-Decision-Feed: 1` with every answer; the feed is there in any case.
+    pub fn announce_feed(&self, announce: bool) {
+        self.shared.change(|state| state.feed.announced = announce);
+    }
+
+    /// Has the feed keep to itself what is decided from now on, as if it were broken.
+    pub fn mute_feed(&self, mute: bool) {
+        self.shared.change(|state| state.feed.muted = mute);
     }
 
     /// What to say to requests from now on. `Reject` goes for revisions as well; a thread that is open stays so on `Allow`.

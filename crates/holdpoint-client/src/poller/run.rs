@@ -1,10 +1,17 @@
 //! The task: starts polls that are due, takes in their answers, sleeps.
 
-use super::{Board, Phase, Thread, Watched};
-use crate::{ClientError, DecisionOf, client::asks_for_changes, pace::luck};
-use futures_util::{StreamExt, future::Either, stream::FuturesUnordered};
-use holdpoint_api::{DecisionAnswer, DecisionStatus, ThreadState};
-use std::{collections::BinaryHeap, sync::Arc, time::Duration};
+use super::{
+    Board, Phase, Watched,
+    feed::{FeedPoll, FeedPolled, Health},
+    settle::Polled,
+};
+use crate::DecisionOf;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Either, OptionFuture},
+    stream::FuturesUnordered,
+};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 /// A poll to be sent.
@@ -17,19 +24,11 @@ struct Poll {
     abandoned: oneshot::Receiver<()>,
 }
 
-/// A poll that came back.
-struct Polled {
-    thread: Arc<str>,
-    number: u64,
-    wait: Option<Duration>,
-    took: Duration,
-    answer: Result<DecisionAnswer, ClientError>,
-}
-
 /// What there is to do.
 enum Turn {
     Sleep {
         polls: Vec<Poll>,
+        feed: Option<FeedPoll>,
         until: Option<Instant>,
     },
     /// Nobody waits any more.
@@ -37,14 +36,20 @@ enum Turn {
 }
 
 pub(super) async fn run(board: Arc<Board>) {
+    board.lock().feed.forget_poll();
     let mut polls = FuturesUnordered::new();
     let mut long_polls = 0;
+    // At most one poll of the feed, and none where Gate has no feed.
+    let mut feed = OptionFuture::from(None);
     loop {
         let until = match board.turn(polls.len() - long_polls, long_polls) {
             Turn::End => return,
-            Turn::Sleep { polls: started, until } => {
+            Turn::Sleep { polls: started, feed: feed_started, until } => {
                 long_polls += started.iter().filter(|poll| poll.wait.is_some()).count();
                 polls.extend(started.into_iter().map(|poll| send(&board, poll)));
+                if let Some(poll) = feed_started {
+                    feed = Some(listen(&board, poll).boxed()).into();
+                }
                 until
             }
         };
@@ -54,6 +59,10 @@ pub(super) async fn run(board: Arc<Board>) {
                 if let Some(polled) = polled {
                     board.settle(polled);
                 }
+            }
+            Some(polled) = &mut feed => {
+                feed = None.into();
+                board.hear(polled);
             }
             () = board.changed.notified() => {}
             () = sleep_until(until) => {}
@@ -78,6 +87,12 @@ async fn send(board: &Board, poll: Poll) -> (bool, Option<Polled>) {
     (wait.is_some(), Some(Polled { thread, number, wait, took: started.elapsed(), answer }))
 }
 
+async fn listen(board: &Board, poll: FeedPoll) -> FeedPolled {
+    let started = Instant::now();
+    let answer = board.client.changes(poll.after.as_deref(), poll.wait).await;
+    FeedPolled { poll, took: started.elapsed(), answer }
+}
+
 async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
@@ -88,100 +103,60 @@ async fn sleep_until(until: Option<Instant>) {
 impl Board {
     /// Chooses what to poll. Long polls first, to whoever had none for the longest time; then what is due.
     fn turn(&self, short_polls: usize, long_polls: usize) -> Turn {
-        let mut watched = self.lock();
+        let mut guard = self.lock();
+        let watched = &mut *guard;
         if watched.threads.is_empty() {
             watched.task = None;
             return Turn::End;
         }
         let now = Instant::now();
-        let wait = self.client.long_poll().map(|announced| announced.min(self.pace.long_poll_max));
+        let has_feed = self.client.has_feed();
+        let feed = if has_feed { watched.feed.start(now, &self.pace) } else { None };
+        let wait = self.long_poll(watched.feed.health(), has_feed);
         let long_room = wait.map_or(0, |_| self.pace.long_polls_max.saturating_sub(long_polls));
         let short_room = self.pace.polls_max.saturating_sub(short_polls);
 
         let mut polls = Vec::new();
-        for thread in watched.next_long(long_room, now) {
+        while polls.len() < long_room
+            && let Some(thread) = watched.next_long(now)
+        {
             polls.extend(watched.start(thread, wait));
         }
-        for thread in watched.next_due(short_room, now) {
+        let long_left = long_room > polls.len();
+        let both = polls.len() + short_room;
+        while polls.len() < both
+            && let Some(thread) = watched.schedule.next_due(now)
+        {
             polls.extend(watched.start(thread, None));
         }
-        let long_left = long_room > polls.iter().filter(|poll| poll.wait.is_some()).count();
-        let until = watched.wake_at(long_left, now);
-        Turn::Sleep { polls, until }
+        let feed_due = watched.feed.due().filter(|_| has_feed);
+        let until = watched.schedule.next(now, long_left).into_iter().chain(feed_due).min();
+        Turn::Sleep { polls, feed, until }
     }
 
-    /// Takes in what a poll brought.
-    fn settle(&self, polled: Polled) {
-        let Polled { thread: id, number, wait, took, answer } = polled;
-        let mut watched = self.lock();
-        let Some(thread) = watched.threads.get_mut(&id) else {
-            return;
-        };
-        if !matches!(thread.phase, Phase::Polling { number: current, .. } if current == number) {
-            return;
-        }
-        let outcome = match answer {
-            Ok(answer) if is_decided(&answer) => Ok(answer),
-            Err(error) if !error.is_passing() => {
-                tracing::warn!(thread = ?id, %error, "waiting for a decision is pointless");
-                Err(Arc::new(error))
+    /// What a long poll of one thread asks for, where there are any: while the feed works it waits for all of them.
+    fn long_poll(&self, feed: Health, has_feed: bool) -> Option<Duration> {
+        match feed {
+            Health::Starting | Health::Live if has_feed => None,
+            Health::Starting | Health::Live | Health::Down(_) => {
+                self.client.long_poll().map(|announced| announced.min(self.pace.long_poll_max))
             }
-            _ if thread.waiters.is_empty() => {
-                watched.threads.remove(&id);
-                return;
-            }
-            Ok(pending) => {
-                // A long poll that comes back early without a decision must not turn into a busy loop.
-                let early = wait.is_some_and(|wait| took < wait / 2);
-                let interval = self.pace.next(pending.recommended_poll_after_seconds, luck());
-                let long_after = if early { interval } else { Duration::ZERO };
-                thread.still_pending(interval, long_after);
-                return;
-            }
-            Err(error) => {
-                let failures = thread.failures.saturating_add(1);
-                let pause = self.pace.after_failure(failures, error.retry_after(), luck());
-                if failures == 1 {
-                    tracing::warn!(thread = ?id, %error, "a decision cannot be read for now");
-                }
-                thread.failed(error, failures, pause);
-                return;
-            }
-        };
-        let waiters = watched.threads.remove(&id).map(|thread| thread.waiters).unwrap_or_default();
-        drop(watched);
-        for (_, waiter) in waiters {
-            // `Err`: that one left meanwhile.
-            let _left = waiter.send(outcome.clone());
         }
     }
 }
 
 impl Watched {
-    /// Up to `room` threads that may start a long poll now, those first that had none for the longest time.
-    fn next_long(&self, room: usize, now: Instant) -> Vec<Arc<str>> {
-        if room == 0 {
-            return Vec::new();
-        }
-        let ready = self.threads.iter().filter_map(|(id, thread)| match thread.phase {
-            Phase::Idle { long_from, .. } if long_from <= now => Some((thread.turn, id)),
-            Phase::Idle { .. } | Phase::Polling { .. } => None,
-        });
-        smallest(ready, room)
-    }
-
-    /// Up to `room` threads that are due, the most overdue first.
-    fn next_due(&self, room: usize, now: Instant) -> Vec<Arc<str>> {
-        let ready = self.threads.iter().filter_map(|(id, thread)| match thread.phase {
-            Phase::Idle { due, .. } if due <= now => Some((due, id)),
-            Phase::Idle { .. } | Phase::Polling { .. } => None,
-        });
-        smallest(ready, room)
+    fn next_long(&mut self, now: Instant) -> Option<Arc<str>> {
+        let threads = &self.threads;
+        self.schedule.next_long(now, |id| threads.get(id).map_or(0, |thread| thread.turn))
     }
 
     fn start(&mut self, id: Arc<str>, wait: Option<Duration>) -> Option<Poll> {
         let number = self.number();
         let thread = self.threads.get_mut(&id)?;
+        if let Phase::Idle(sleep) = thread.phase {
+            self.schedule.remove(&id, sleep);
+        }
         let (abandon, abandoned) = oneshot::channel();
         let abandon = wait.map(|_| {
             thread.turn = number;
@@ -190,57 +165,4 @@ impl Watched {
         thread.phase = Phase::Polling { number, abandon };
         Some(Poll { thread: id, number, wait, abandoned })
     }
-
-    /// When something becomes due by itself. What is due already waits for room, which a poll makes by coming back.
-    fn wake_at(&self, long_left: bool, now: Instant) -> Option<Instant> {
-        let times = self.threads.values().filter_map(|thread| match thread.phase {
-            Phase::Idle { due, long_from } => Some(if long_left { due.min(long_from) } else { due }),
-            Phase::Polling { .. } => None,
-        });
-        times.filter(|at| *at > now).min()
-    }
-}
-
-impl Thread {
-    fn still_pending(&mut self, interval: Duration, long_after: Duration) {
-        self.failures = 0;
-        self.last_failure = None;
-        self.sleep(interval, long_after);
-    }
-
-    fn failed(&mut self, error: ClientError, failures: u32, pause: Duration) {
-        self.failures = failures;
-        self.last_failure = Some(Arc::new(error));
-        self.sleep(pause, pause);
-    }
-
-    fn sleep(&mut self, interval: Duration, long_after: Duration) {
-        let now = Instant::now();
-        let rung = std::mem::take(&mut self.rung);
-        let [due, long_from] = [interval, long_after].map(|pause| if rung { now } else { now + pause });
-        self.phase = Phase::Idle { due, long_from };
-    }
-}
-
-/// Whether the answer is one to act on, rather than to wait on for.
-fn is_decided(answer: &DecisionAnswer) -> bool {
-    match answer.status {
-        DecisionStatus::PendingReview => {
-            answer.thread_state == Some(ThreadState::Expired) || asks_for_changes(answer)
-        }
-        // Unknown words never get here; if one did, its reader refuses it.
-        DecisionStatus::Approved | DecisionStatus::Rejected | DecisionStatus::Unknown(_) => true,
-    }
-}
-
-/// The ids with the `count` smallest keys, smallest first.
-fn smallest<'a, K: Ord>(items: impl Iterator<Item = (K, &'a Arc<str>)>, count: usize) -> Vec<Arc<str>> {
-    let mut kept = BinaryHeap::with_capacity(count.saturating_add(1).min(1024));
-    for item in items {
-        kept.push(item);
-        if kept.len() > count {
-            kept.pop();
-        }
-    }
-    kept.into_sorted_vec().into_iter().map(|(_, id)| Arc::clone(id)).collect()
 }

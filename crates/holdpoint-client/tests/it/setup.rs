@@ -5,8 +5,8 @@ use holdpoint_client::{
     ClientError, ClientSettings, GateApprover, GateClient, GateUrl, LocalKey, Pace, PlainHttp, Timeouts,
 };
 use holdpoint_core::{
-    Approver as _, ApproverError, Ask, CallDigest, EntryName, Hold, Repeat, RiskLevel, Submission, TaskId,
-    Tokens,
+    Approver as _, ApproverError, Ask, CallDigest, EntryName, Hold, Repeat, RiskLevel, Secrets, Submission,
+    TaskId, Tokens,
 };
 use holdpoint_testkit::ScriptedGate;
 use serde_json::value::RawValue;
@@ -46,6 +46,7 @@ pub(crate) fn pace() -> Pace {
         long_poll_max: Duration::from_secs(50),
         long_polls_max: 64,
         polls_max: 64,
+        ..Pace::default()
     }
 }
 
@@ -62,6 +63,8 @@ pub(crate) fn ask() -> Ask {
         payload: RawValue::from_string(PAYLOAD.to_owned()).expect("JSON"),
         tokens: Tokens::Required,
         patience: None,
+        effect: None,
+        secrets: Secrets::default(),
     }
 }
 

@@ -10,6 +10,8 @@ pub enum Endpoint {
     Requests,
     /// `GET /api/agent/decisions`
     Decisions,
+    /// `GET /api/agent/decisions/changes`
+    Changes,
     /// `POST /api/agent/approvals/validate`
     Validate,
 }

@@ -101,7 +101,9 @@ impl Connection {
         let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
         let announced = crate::lock(&self.shared.state).long_poll_seconds;
         let announced = announced.map(|seconds| ("gate-long-poll".to_owned(), seconds.to_string()));
-        for (name, value) in headers.iter().chain(&announced) {
+        let feed = crate::lock(&self.shared.state).feed.announced;
+        let feed = feed.then(|| ("gate-decision-feed".to_owned(), "1".to_owned()));
+        for (name, value) in headers.iter().chain(&announced).chain(&feed) {
             head.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
         }
         head.push_str("\r\n");

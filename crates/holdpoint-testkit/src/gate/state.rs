@@ -1,6 +1,6 @@
 //! What a Gate remembers, and its honest answers.
 
-use super::{Decision, Endpoint, Initial, Recorded, Script, ScriptedGate};
+use super::{Decision, Endpoint, Initial, Recorded, Script, ScriptedGate, feed::Feed};
 use holdpoint_api::{EventBody, EventTarget, Limits, RequestBody, RevisionPayload, TaskId, paths};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +15,7 @@ pub(super) struct State {
     pub(super) names_revisions: bool,
     pub(super) names_states: bool,
     pub(super) keeps_feedback: bool,
+    pub(super) feed: Feed,
     pub(super) scripts: HashMap<Endpoint, VecDeque<Script>>,
     pub(super) scripts_for_all: HashMap<Endpoint, Script>,
     pub(super) recorded: Vec<Recorded>,
@@ -90,6 +91,7 @@ impl Default for State {
             names_revisions: true,
             names_states: true,
             keeps_feedback: false,
+            feed: Feed::default(),
             scripts: HashMap::new(),
             scripts_for_all: HashMap::new(),
             recorded: Vec::new(),
@@ -111,6 +113,7 @@ impl State {
 
     /// The first decision is final.
     pub(super) fn decide(&mut self, id: &str, decision: Decision) {
+        self.feed.tell(id);
         let thread = self.thread_mut(id);
         match decision {
             Decision::RequestChanges(words) if thread.decision.is_none() => thread.feedback = Some(words),
@@ -133,6 +136,7 @@ impl State {
             Some(Endpoint::Events) => self.event(request),
             Some(Endpoint::Requests) => self.request(request),
             Some(Endpoint::Decisions) => self.decision(request),
+            Some(Endpoint::Changes) => self.feed.answer(&parameters(&request.target)),
             Some(Endpoint::Validate) => self.validate(request),
             None => Answer(404, json!("not found")),
         }
@@ -234,7 +238,11 @@ impl State {
 
     /// Whether a poll may wait: it asks to, it can, and there is nothing to tell yet.
     pub(super) fn keeps_waiting(&self, request: &Recorded) -> Option<u64> {
-        let wait = parameters(&request.target).get("wait")?.parse::<u64>().ok()?;
+        let query = parameters(&request.target);
+        let wait = query.get("wait")?.parse::<u64>().ok()?;
+        if request.endpoint == Some(Endpoint::Changes) {
+            return self.feed.has_nothing(&query).then_some(wait);
+        }
         let undecided = self.polled(&request.target).is_ok_and(Thread::is_undecided);
         Some(wait.min(self.long_poll_seconds?)).filter(|_| undecided)
     }
@@ -317,6 +325,7 @@ pub(super) fn endpoint_of(method: &str, target: &str) -> Option<Endpoint> {
         ("POST", _, Some((_, "events"))) => Some(Endpoint::Events),
         ("POST", _, Some((_, "requests"))) => Some(Endpoint::Requests),
         ("GET", paths::DECISIONS, _) => Some(Endpoint::Decisions),
+        ("GET", paths::DECISION_CHANGES, _) => Some(Endpoint::Changes),
         ("POST", paths::VALIDATE, _) => Some(Endpoint::Validate),
         _ => None,
     }
