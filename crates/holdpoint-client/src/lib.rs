@@ -7,14 +7,15 @@
 //! 3. A request whose outcome is not known is sent again only where that cannot open a second thread.
 //! 4. A decision is read for the payload that was sent; one about another payload permits nothing.
 //! 5. Plain HTTP goes to this machine only, unless the operator says otherwise. No proxy is taken from the environment.
-//! 6. Keys, tokens and bodies appear in no log, no error and no `Debug`.
+//! 6. The feed and webhooks are doorbells: they say which thread to read, and decide nothing.
+//! 7. Keys, tokens and bodies appear in no log, no error and no `Debug`.
 //!
 //! # Not guaranteed here
 //! That a Gate without the additive fields (`payload_digest`) decided about this very payload: there only the thread
 //! id binds. That a request to such a Gate whose reply was lost is found again: see [`ClientError::OutcomeUnknown`].
 //!
 //! # Deployment caveat
-//! Each long poll keeps one connection open; proxies between here and Gate must let an answer take a minute, or the
+//! Each long poll keeps one connection open, and where Gate has a feed there is one for all holds; proxies between here and Gate must let an answer take a minute, or the
 //! polls fail, are repeated, and decisions arrive late.
 
 mod approver;
@@ -25,6 +26,7 @@ mod pace;
 mod poller;
 mod question;
 mod settings;
+mod webhook;
 mod wire;
 
 pub use approver::GateApprover;
@@ -34,3 +36,4 @@ pub use pace::Pace;
 pub use poller::Doorbell;
 pub use question::LocalKey;
 pub use settings::{ClientSettings, GateUrl, GateUrlError, PlainHttp, Timeouts};
+pub use webhook::WebhookReceiver;

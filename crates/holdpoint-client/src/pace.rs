@@ -1,6 +1,7 @@
 //! How often Gate is asked, as pure functions.
 
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often Gate is asked about a hold, and how many polls go on at once.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +80,16 @@ impl Pace {
     }
 }
 
+/// When something may happen that happens at most once per `gap`, when `last` it did or will: now, at the end of the
+/// gap, or when it will anyway.
+pub(crate) fn once_per(gap: Duration, last: Option<Instant>, now: Instant) -> Instant {
+    match last {
+        Some(coming) if coming > now => coming,
+        Some(last) => now.max(last + gap),
+        None => now,
+    }
+}
+
 /// Something between 0 and 1 that two processes do not have in common. Spreads load; nothing secret depends on it.
 pub(crate) fn luck() -> f64 {
     getrandom::u64()
@@ -126,6 +137,18 @@ mod tests {
             [(1, 1.0, 300.0), (3_000, 1.0, 300.0), (10_000, 1.0, 1_000.0), (10_000, 0.0, 500.0)]
         {
             assert!((seconds(pace.next_reread(threads, luck)) - expected).abs() < 1e-6, "{threads}");
+        }
+    }
+
+    #[test]
+    fn what_happens_once_per_gap_does_not_run_away() {
+        let gap = Duration::from_secs(10);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut last = None;
+        for (now, expected) in [(0, 0), (1, 10), (5, 10), (9, 10), (10, 20), (15, 20), (40, 40), (41, 50)] {
+            last = Some(once_per(gap, last, at(now)));
+            assert_eq!(last, Some(at(expected)), "{now}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! the feed names it, and now and then in case the feed keeps something back. Elsewhere, and while the feed is silent,
 //! each thread is polled: by long poll where Gate can and there is room, else at intervals.
 
-use crate::{ClientError, GateClient, Pace};
+use crate::{ClientError, GateClient, Pace, pace::once_per};
 use feed::Feed;
 use holdpoint_api::DecisionAnswer;
 use schedule::{Schedule, Sleep};
@@ -185,12 +185,7 @@ impl Thread {
 
     /// When to read after a ring that comes now: at once, unless another ring had it read just before.
     fn hear_ring(&mut self, pace: &Pace) -> Instant {
-        let now = Instant::now();
-        let at = match self.woken {
-            Some(coming) if coming > now => coming,
-            Some(last) => now.max(last + pace.wake_gap),
-            None => now,
-        };
+        let at = once_per(pace.wake_gap, self.woken, Instant::now());
         self.woken = Some(at);
         at
     }

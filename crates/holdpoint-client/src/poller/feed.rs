@@ -1,6 +1,9 @@
 //! The one poll of Gate's feed, where Gate has one: what is known of it, and when the next is due.
 
-use crate::{ClientError, Pace, pace::luck};
+use crate::{
+    ClientError, Pace,
+    pace::{luck, once_per},
+};
 use holdpoint_api::DecisionChanges;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +15,7 @@ pub(super) struct Feed {
     cursor: Option<String>,
     health: Health,
     phase: Phase,
-    /// When every thread was last read because the feed said so.
+    /// When every thread was last read because the feed said so, or will be.
     resynced_at: Option<Instant>,
 }
 
@@ -113,7 +116,7 @@ impl Feed {
                 self.phase = Phase::Idle { from: Some(now + pause) };
                 self.cursor = Some(changes.cursor);
                 if changes.resync || poll.after.is_none() {
-                    let not_before = self.resynced_at.map_or(now, |last| now.max(last + pace.resync_gap));
+                    let not_before = once_per(pace.resync_gap, self.resynced_at, now);
                     self.resynced_at = Some(not_before);
                     return News::OfAny(not_before);
                 }

@@ -4,8 +4,10 @@
 
 mod ask;
 mod client;
+mod feed;
 mod redeem;
 mod resend;
 mod settings;
 mod setup;
 mod wait;
+mod webhook;
