@@ -13,10 +13,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test suite fails by panicking"
 )]
 
 mod agents;
+pub mod journal;
 mod people;
 mod records;
 mod threads;

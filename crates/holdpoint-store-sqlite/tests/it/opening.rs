@@ -1,5 +1,6 @@
 //! Files that cannot be opened, each with a reason and a hint.
 
+use holdpoint_core::Owner;
 use holdpoint_store_sqlite::{OpenError, SqliteJournal, SqliteStore};
 use tempfile::TempDir;
 
@@ -52,7 +53,7 @@ async fn the_journal_is_not_gates_state() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("gate.db");
     SqliteStore::open(&path).await.unwrap().close().await;
-    let error = SqliteJournal::open(&path).await.unwrap_err();
+    let error = SqliteJournal::open(&path, Owner("one".into())).await.unwrap_err();
     assert!(matches!(error, OpenError::ForeignSchema { .. }), "{error:?}");
 }
 
@@ -61,9 +62,9 @@ async fn many_processes_start_at_once() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal.db");
     let mut openers = tokio::task::JoinSet::new();
-    for _ in 0..8 {
-        let path = path.clone();
-        openers.spawn(async move { SqliteJournal::open(&path).await.map(drop) });
+    for process in 0..8 {
+        let (path, owner) = (path.clone(), Owner(process.to_string().into()));
+        openers.spawn(async move { SqliteJournal::open(&path, owner).await.map(drop) });
     }
     for opened in openers.join_all().await {
         opened.unwrap();
