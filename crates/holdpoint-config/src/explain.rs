@@ -67,7 +67,7 @@ impl Explanation {
             }
         };
         let outcome = match plan {
-            Ok(Plan::Pass(_)) => Outcome::Pass,
+            Ok(Plan::Pass(_) | Plan::PassOnce(..)) => Outcome::Pass,
             Ok(Plan::Deny(_)) => Outcome::Deny,
             Ok(Plan::Gate(ask)) => Outcome::Gate(ask),
             Err(error) => Outcome::DoesNotFit(error),

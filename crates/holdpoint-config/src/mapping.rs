@@ -6,7 +6,7 @@ use crate::{
     template::{Scope, Template},
 };
 use holdpoint_api::Limits;
-use holdpoint_core::{Arguments, Ask, EntryName, PlanError, RiskLevel, Tokens, ToolCall};
+use holdpoint_core::{Arguments, Ask, EntryName, PlanError, RiskLevel, Secrets, Tokens, ToolCall};
 use jsonschema::Validator;
 use minijinja::Environment;
 use serde_json::{Map, Value, value::RawValue};
@@ -59,6 +59,15 @@ pub(crate) enum FieldSource {
     },
 }
 
+impl FieldSource {
+    fn secrets(&self) -> &[Pointer] {
+        match self {
+            Self::At { secrets, .. } => secrets,
+            Self::Constant(_) => &[],
+        }
+    }
+}
+
 /// What a call without the argument comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -107,6 +116,8 @@ impl Asking<'_> {
             payload: self.payload(&call.arguments)?,
             tokens: mapping.tokens,
             patience: mapping.patience,
+            effect: None,
+            secrets: mapping.secret_values(arguments),
         })
     }
 
@@ -247,18 +258,31 @@ impl Asking<'_> {
 }
 
 impl Mapping {
+    /// The places whose values must not leave; the same one may be among them twice.
+    fn secrets(&self) -> impl Iterator<Item = &Pointer> {
+        let fields = match &self.payload {
+            Payload::Arguments => &[],
+            Payload::Fields(fields) => fields.as_slice(),
+        };
+        fields.iter().flat_map(|field| field.source.secrets())
+    }
+
+    /// The values that are masked, as text, so that they can be taken out of what the tool answers.
+    fn secret_values(&self, arguments: Option<&Map<String, Value>>) -> Secrets {
+        let mut values = Vec::new();
+        for value in self.secrets().filter_map(|secret| secret.find(arguments?)) {
+            push_leaves(value, &mut values);
+        }
+        values.sort_unstable();
+        values.dedup();
+        Secrets::new(values)
+    }
+
     /// The arguments with every secret replaced; `None` if there are none.
     fn masked(&self, arguments: &Map<String, Value>, key: &FingerprintKey) -> Option<Map<String, Value>> {
-        let Payload::Fields(fields) = &self.payload else { return None };
-        let secrets = || {
-            fields.iter().filter_map(|field| match &field.source {
-                FieldSource::At { secrets, .. } => Some(secrets),
-                FieldSource::Constant(_) => None,
-            })
-        };
-        secrets().flatten().next()?;
+        self.secrets().next()?;
         let mut masked = arguments.clone();
-        for secret in secrets().flatten() {
+        for secret in self.secrets() {
             let Some(value) = secret.find(arguments) else { continue };
             let Some((first, above)) = secret.keys().first().zip(secret.top()) else { continue };
             if let Some(top) = masked.get_mut(&**first) {
@@ -266,6 +290,17 @@ impl Mapping {
             }
         }
         Some(masked)
+    }
+}
+
+/// Each text and number in `value`. Other values have no text of their own to look for.
+fn push_leaves(value: &Value, leaves: &mut Vec<String>) {
+    match value {
+        Value::String(text) => leaves.push(text.clone()),
+        Value::Number(number) => leaves.push(number.as_str().to_owned()),
+        Value::Array(items) => items.iter().for_each(|item| push_leaves(item, leaves)),
+        Value::Object(map) => map.values().for_each(|value| push_leaves(value, leaves)),
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
