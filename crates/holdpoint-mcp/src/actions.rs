@@ -2,11 +2,14 @@ use holdpoint_core::ServerName;
 use std::fmt;
 
 /// What our configuration says of a tool, whatever the arguments. Only decides how much of a call is read: the kernel
-/// asks its policy about every call again, and refuses to ask Gate about arguments that nobody read.
+/// asks its policy about every call again, and refuses to ask Gate about arguments that nobody read, or to name an effect
+/// by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Runs without being asked about.
     Pass,
+    /// Runs without being asked about, at most once for its effect.
+    Once,
     /// Never runs.
     Deny,
     /// Gate is asked.

@@ -1,6 +1,7 @@
 //! What a server says of its tools, read by ourselves: which exist, what their arguments must look like, whether they
 //! are still the accepted ones.
 
+mod recheck;
 mod schema;
 
 use crate::{
@@ -10,8 +11,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use holdpoint_core::{
-    DefinitionDigest, Definitions, ServerName, ToolName, check_unambiguous, definition_digest,
+    DefinitionDigest, Question, ServerName, ToolName, check_unambiguous, definition_digest,
 };
+pub(crate) use recheck::AtServer;
 pub(crate) use schema::Schemas;
 use serde_json::{Value, value::RawValue};
 use std::{
@@ -26,6 +28,8 @@ use std::{
 
 const PAGES_MAX: usize = 1_000;
 const TOOLS_MAX: usize = 20_000;
+/// The largest answer to a call of our own that is taken in.
+pub(crate) const PROBE_BYTES_MAX: usize = 1 << 20;
 /// How long the server has for one page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -34,6 +38,9 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) trait ToolSource: fmt::Debug + Send + Sync {
     /// The raw answer to `tools/list` with `cursor`.
     async fn page(&self, cursor: Option<&str>) -> Result<String, ListError>;
+
+    /// The raw answer to a call of a read-only tool of which no client knows; at most [`PROBE_BYTES_MAX`] of it are taken.
+    async fn probe(&self, question: &Question) -> Result<String, ListError>;
 }
 
 /// Why the tools are not known.
@@ -239,27 +246,6 @@ fn read_tool(name: &str, raw: &RawValue, before: Option<&Listing>) -> Listed {
         Some(Listed::Tool(_) | Listed::Unusable(_)) | None => {
             let (name, accepted) = (ToolName::new(name), AtomicBool::new(false));
             Listed::Tool(Arc::new(Tool { name, digest, definition, accepted }))
-        }
-    }
-}
-
-/// The kernel's port: the definition as the server states it at the moment a held call is about to run.
-#[derive(Debug)]
-pub(crate) struct Recheck {
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) source: Arc<dyn ToolSource>,
-}
-
-#[async_trait]
-impl Definitions for Recheck {
-    async fn current(&self, _server: &ServerName, tool: &ToolName) -> Option<DefinitionDigest> {
-        self.catalog.mark_stale();
-        match self.catalog.accepted(&*self.source, tool.as_str()).await {
-            Ok(tool) => Some(tool.digest),
-            Err(why) => {
-                tracing::warn!(?why, %tool, "an approved call does not run: its tool could not be confirmed");
-                None
-            }
         }
     }
 }

@@ -3,12 +3,12 @@
 use crate::{
     actions::{Action, ToolActions},
     catalog::{Catalog, ListError, NoTool, Schemas, ToolSource},
-    message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS},
+    message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
 };
 use bytes::Bytes;
-use holdpoint_core::{Arguments, Gate, Principal, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName};
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -64,7 +64,7 @@ impl Guard {
         task: &TaskId,
     ) -> Option<ToolCall> {
         let (tool, definition) = match self.actions.action(&self.server, &message.name) {
-            Action::Gate => return None,
+            Action::Gate | Action::Once => return None,
             Action::Deny => (ToolName::new(&*message.name), None),
             Action::Pass => {
                 let tool = catalog.at_hand(&message.name)?;
@@ -103,7 +103,7 @@ impl Reading {
             Action::Pass | Action::Deny => {
                 (message.arguments.map_or_else(Arguments::absent, Arguments::unread), Map::new())
             }
-            Action::Gate => {
+            Action::Gate | Action::Once => {
                 let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
                 let arguments = arguments
                     .map_err(|error| reply::ended(&frame, &Ended::InvalidArguments(error.to_string())))?;
@@ -131,12 +131,14 @@ impl Reading {
         let tool = match action {
             // The kernel says no whatever the tool is like.
             Action::Deny => return Ok(guard.call(principal, task, ToolName::new(name))),
-            Action::Pass | Action::Gate => catalog.accepted(source, &name).await,
+            Action::Pass | Action::Once | Action::Gate => catalog.accepted(source, &name).await,
         };
         let tool = tool.map_err(|why| no_tool(&frame, &name, why))?;
-        if action == Action::Gate {
-            catalog.validate(&tool, arguments.as_map()).map_err(|ended| reply::ended(&frame, &ended))?;
+        match action {
+            Action::Gate | Action::Once => catalog.validate(&tool, arguments.as_map()),
+            Action::Pass | Action::Deny => Ok(()),
         }
+        .map_err(|ended| reply::ended(&frame, &ended))?;
         let (name, definition) = (tool.name.clone(), Some(tool.digest));
         Ok(ToolCall { arguments, extra, definition, ..guard.call(principal, task, name) })
     }
@@ -187,14 +189,24 @@ fn protocol(message: &CallMessage<'_>) -> String {
 
 /// Our own `tools/list` request.
 pub(crate) fn list_request(id: &str, cursor: Option<&str>, protocol: &str) -> Vec<u8> {
-    let mut params = Vec::new();
-    if let Some(cursor) = cursor {
-        params.push(format!(r#""cursor":{}"#, Value::from(cursor)));
-    }
+    let cursor = cursor.map(|cursor| format!(r#""cursor":{}"#, Value::from(cursor)));
+    own_request(id, "tools/list", cursor.into_iter().collect(), protocol)
+}
+
+/// Our own call of a read-only tool.
+pub(crate) fn probe_request(id: &str, question: &Question, protocol: &str) -> Vec<u8> {
+    let name = format!(r#""name":{}"#, Value::from(question.tool.as_str()));
+    // On one line: inside strings JSON has no line ends.
+    let arguments = question.arguments.get().replace(['\n', '\r'], " ");
+    let arguments = format!(r#""arguments":{arguments}"#);
+    own_request(id, TOOLS_CALL, vec![name, arguments], protocol)
+}
+
+fn own_request(id: &str, method: &str, mut params: Vec<String>, protocol: &str) -> Vec<u8> {
     if !protocol.is_empty() {
         params.push(format!(r#""_meta":{{{protocol}}}"#));
     }
     let params =
         if params.is_empty() { String::new() } else { format!(r#","params":{{{}}}"#, params.join(",")) };
-    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"tools/list"{params}}}"#).into_bytes()
+    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"{method}"{params}}}"#).into_bytes()
 }

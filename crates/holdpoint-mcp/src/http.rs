@@ -12,6 +12,7 @@
 //!    the same call sent again joins it.
 //! 7. A request is sent once. Only one of which no byte went out, on a connection that had been closed, is sent on
 //!    another. Redirects are not followed.
+//! 8. Who wants to stop closes the [`holdpoint_core::Gate`], waits for [`HttpProxy::drain`], and then for the connections.
 //!
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
@@ -23,6 +24,7 @@ mod body;
 mod call;
 mod checks;
 mod early;
+mod own;
 mod run;
 mod session;
 mod sse;
@@ -41,11 +43,12 @@ use crate::{
 };
 use bytes::Bytes;
 use checks::{Checked, Names};
-use holdpoint_core::{Principal, TaskId};
+use holdpoint_core::{Principal, Standing, TaskId};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body;
 use session::{Session, Sessions};
 use std::{sync::Arc, time::Duration};
+use tokio_util::task::TaskTracker;
 
 /// One server over HTTP.
 #[derive(Clone, Debug)]
@@ -72,6 +75,8 @@ pub struct HttpOptions {
     pub calls_max: usize,
     /// After this a call that waits gets its stream.
     pub early: Duration,
+    /// Says whether a caller may still call; `None`: that cannot change.
+    pub standing: Option<Arc<dyn Standing>>,
 }
 
 impl HttpOptions {
@@ -90,6 +95,7 @@ impl HttpOptions {
             answer_bytes_max: 16 << 20,
             calls_max: 1_024,
             early: Duration::from_secs(1),
+            standing: None,
         }
     }
 }
@@ -116,6 +122,8 @@ struct Proxy {
     upstream: Upstream,
     sessions: Sessions,
     slots: Arc<tokio::sync::Semaphore>,
+    /// Calls under way, until their answers were taken.
+    calls: TaskTracker,
 }
 
 impl HttpProxy {
@@ -128,7 +136,17 @@ impl HttpProxy {
         let names = Names::new(&options.hosts, &options.origins);
         let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
         let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));
-        Ok(Self(Arc::new(Proxy { options, names, upstream, sessions, slots })))
+        let calls = TaskTracker::new();
+        Ok(Self(Arc::new(Proxy { options, names, upstream, sessions, slots, calls })))
+    }
+
+    /// Resolves when no call is under way: what ran has been answered and recorded, and what was held has been told to come
+    /// back later. For the time after [`holdpoint_core::Gate::close`]: before that, calls that are held are under way. A
+    /// client may be slow to take its answer, so the caller decides how long to wait.
+    pub async fn drain(&self) {
+        let calls = &self.0.calls;
+        calls.close();
+        calls.wait().await;
     }
 
     /// Answers one request to the server's endpoint, whatever its path.
@@ -266,7 +284,8 @@ impl Proxy {
         };
         let task = call.meta.task.clone().or(named).or_else(|| call.meta.trace_id.clone());
         let task = task.or_else(|| session.task.clone()).unwrap_or_else(|| self.options.task.clone());
-        self.call(parts, bytes, call, session, task).await
+        let under_way = self.calls.token();
+        self.call(parts, bytes, call, session, task).await.map(|body| body.under_way(under_way))
     }
 }
 

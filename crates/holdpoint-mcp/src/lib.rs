@@ -9,7 +9,8 @@
 //! 1. Raw messages end to end. Typed models lose fields (rmcp's changes or refuses more than half of a corpus of 75
 //!    ordinary messages), so what is not ours to change is never decoded and encoded again.
 //! 2. Only `tools/call` is gated, by the body and never by headers. It reaches the server through a
-//!    `Service<PermittedCall>` and through nothing else.
+//!    `Service<PermittedCall>` and through nothing else, but for the read-only tools by which the configuration finds out
+//!    whether an effect happened: those we call ourselves, and no client hears of it.
 //! 3. What a lenient server could read as a tool call, and we do not, is not forwarded.
 //! 4. A refusal is a tool result that the model can act on, never a private error code.
 //!
@@ -22,6 +23,7 @@ mod catalog;
 mod guard;
 pub mod http;
 mod message;
+mod outcome;
 pub mod peer;
 mod pins;
 mod progress;

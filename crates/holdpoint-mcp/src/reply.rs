@@ -1,7 +1,10 @@
 //! The messages that we write ourselves, as raw JSON without a line end. Ids are echoed with their own bytes.
 
-use crate::message::{CallFrame, Object, Refused};
-use holdpoint_core::{Rejection, StoredResult};
+use crate::{
+    message::{CallFrame, Object, Refused},
+    outcome,
+};
+use holdpoint_core::{EffectKey, Rejection, StoredResult};
 use serde_json::json;
 use std::borrow::Cow;
 
@@ -24,8 +27,6 @@ pub(crate) enum Ended {
     NotSent,
     /// Withdrawn before it was sent.
     Cancelled,
-    /// Sent, but the answer is lost.
-    OutcomeUnknown,
     /// It ran, but the answer is larger than we carry.
     AnswerTooLarge,
 }
@@ -38,17 +39,14 @@ impl Ended {
             Self::Unavailable(_) | Self::NotSent => "unavailable",
             Self::Busy => "busy",
             Self::Cancelled => "cancelled",
-            Self::OutcomeUnknown | Self::AnswerTooLarge => "outcome_unknown",
+            Self::AnswerTooLarge => "outcome_unknown",
         }
     }
 
     const fn retry(&self) -> &'static str {
         match self {
             Self::InvalidArguments(_) => "other_call",
-            Self::DefinitionChanged { .. }
-            | Self::DefinitionUnusable(_)
-            | Self::OutcomeUnknown
-            | Self::AnswerTooLarge => "no",
+            Self::DefinitionChanged { .. } | Self::DefinitionUnusable(_) | Self::AnswerTooLarge => "no",
             Self::Unavailable(_) | Self::NotSent | Self::Cancelled => "ask_again",
             Self::Busy => "same_call",
         }
@@ -82,11 +80,6 @@ impl Ended {
                     .into()
             }
             Self::Cancelled => "This call was cancelled. It did not run.".into(),
-            Self::OutcomeUnknown => {
-                "This call was sent to the tool, but its answer was lost. It may have run. Do not \
-                                     send it again; a person has to check."
-                    .into()
-            }
             Self::AnswerTooLarge => {
                 "The tool ran, but its answer is larger than can be passed on. Do not send the \
                                      call again."
@@ -109,14 +102,40 @@ pub(crate) fn fragment_of(frame: &CallFrame, ended: &Ended) -> Vec<u8> {
 
 /// The answer to a call that the kernel refused.
 pub(crate) fn rejected(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
-    let decision = json!({
+    let mut decision = json!({
         "status": rejection.status(),
         "thread_id": rejection.thread().map(holdpoint_core::ThreadId::as_str),
         "message": rejection.message(),
         "url": rejection.review_url(),
         "retry": rejection.retry().as_str(),
     });
+    if let (Some(effect), Some(members)) = (effect_of(rejection), decision.as_object_mut()) {
+        members.insert("effect".into(), effect.as_str().into());
+    }
     answer(&frame.id_raw, &tool_error(&rejection.to_string(), &decision, frame.modern))
+}
+
+/// The answer to a call that nobody keeps a record of, and whose answer is lost.
+pub(crate) fn lost(frame: &CallFrame) -> Vec<u8> {
+    rejected(frame, &Rejection::OutcomeUnknown { thread: None, effect: None })
+}
+
+/// What the call would have done in the world, where that is why it did not run.
+const fn effect_of(rejection: &Rejection) -> Option<&EffectKey> {
+    match rejection {
+        Rejection::AlreadyDone { effect, .. } => Some(effect),
+        Rejection::OutcomeUnknown { effect, .. } => effect.as_ref(),
+        Rejection::DeniedByConfig { .. }
+        | Rejection::Rejected { .. }
+        | Rejection::Expired { .. }
+        | Rejection::Pending { .. }
+        | Rejection::ChangesRequested { .. }
+        | Rejection::Unavailable { .. }
+        | Rejection::TokenInvalid { .. }
+        | Rejection::Mismatch { .. }
+        | Rejection::Cancelled { .. }
+        | Rejection::Busy { .. } => None,
+    }
 }
 
 /// The answer to a call that ran before.
@@ -177,7 +196,5 @@ fn tool_error(text: &str, decision: &serde_json::Value, modern: bool) -> Vec<u8>
 
 /// The part of a tool's answer that is kept: its `result` or `error` member. `None`: it is no answer.
 pub(crate) fn fragment_from(message: &str) -> Option<Vec<u8>> {
-    let object = Object::read_leniently(message).ok()?;
-    let member = |name: &str| object.get(name).map(|raw| format!(r#""{name}":{}"#, raw.get()).into_bytes());
-    member("result").or_else(|| member("error"))
+    outcome::fragment_of(&Object::read_leniently(message).ok()?)
 }

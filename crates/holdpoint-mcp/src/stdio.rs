@@ -8,7 +8,9 @@
 //! 3. A held call blocks nothing. Its answer comes when it comes.
 //! 4. Batches pass where the session's revision has them (2025-03-26) and none of their messages is a tool call. A
 //!    batch with a tool call is refused whole: send the calls one by one.
-//! 5. When the client closes its side, nobody waits any more: calls that are held stay open for the next time.
+//! 5. Who wants to stop closes the [`holdpoint_core::Gate`] and cancels [`StdioOptions::stop`]. What is held is told to come
+//!    back later, what arrives is refused, what runs has [`StdioOptions::drain`] to end. Then the server's input is closed.
+//! 6. When the client closes its side, nobody waits any more: calls that are held stay open for the next time.
 //!
 //! # Not guaranteed
 //! That a server which splits lines at other places, or reads something else than JSON, sees the same messages.
@@ -17,19 +19,25 @@ mod call;
 mod child;
 mod lines;
 mod outbox;
+mod own;
 mod process_io;
+mod run;
 mod session;
 mod traffic;
 
 pub use child::ChildCommand;
-pub(crate) use child::stop;
+pub(crate) use child::ServerProcess;
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
 use crate::Guard;
-use holdpoint_core::{Principal, TaskId};
+use holdpoint_core::{Principal, Standing, TaskId};
 use session::Session;
 use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+/// For calls that were told to end, after those that run had their time.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// One server over stdio.
 #[derive(Clone, Debug)]
@@ -46,14 +54,29 @@ pub struct StdioOptions {
     pub calls_max: usize,
     /// How long either side may take to end.
     pub grace: Duration,
+    /// How long calls that run may take to end, when the client is gone or somebody wants to stop.
+    pub drain: Duration,
+    /// Cancelled by whoever wants to stop, after [`holdpoint_core::Gate::close`].
+    pub stop: CancellationToken,
+    /// Says whether the client may still call; `None`: that cannot change.
+    pub standing: Option<Arc<dyn Standing>>,
 }
 
 impl StdioOptions {
     /// The usual limits.
     #[must_use]
     pub fn new(guard: Guard, principal: Principal, task: TaskId) -> Self {
-        let (line_bytes_max, calls_max, grace) = (16 << 20, 1_024, Duration::from_secs(5));
-        Self { guard, principal, task, line_bytes_max, calls_max, grace }
+        Self {
+            guard,
+            principal,
+            task,
+            line_bytes_max: 16 << 20,
+            calls_max: 1_024,
+            grace: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+            stop: CancellationToken::new(),
+            standing: None,
+        }
     }
 }
 
@@ -62,6 +85,8 @@ impl StdioOptions {
 pub enum ExitReason {
     /// The client closed its side.
     ClientClosed,
+    /// Somebody wanted to stop.
+    Stopped,
     /// The server did.
     ServerEnded {
         /// How its process ended, where there was one and it did end.
@@ -94,14 +119,14 @@ pub async fn run(
     client_out: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<ExitReason, StdioError> {
     let grace = options.grace;
-    let (mut child, server_in, server_out) = command.start().map_err(|source| StdioError::Start {
+    let (child, server_in, server_out) = command.start().map_err(|source| StdioError::Start {
         program: command.program.to_string_lossy().into_owned(),
         source,
     })?;
     let reason = relay(options, (client_in, client_out), (server_out, server_in)).await;
-    let status = stop(&mut child, grace).await;
+    let status = child.stop(grace).await;
     Ok(match reason {
-        ExitReason::ClientClosed => ExitReason::ClientClosed,
+        ended @ (ExitReason::ClientClosed | ExitReason::Stopped) => ended,
         ExitReason::ServerEnded { .. } => ExitReason::ServerEnded { status },
     })
 }
@@ -112,16 +137,26 @@ pub async fn relay(
     (client_in, client_out): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
     (server_out, server_in): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
 ) -> ExitReason {
-    let (line_bytes_max, grace) = (options.line_bytes_max, options.grace);
+    let (line_bytes_max, grace, drain) = (options.line_bytes_max, options.grace, options.drain);
     let session = Arc::new(Session::new(options, client_out, server_in));
-    // Both in one task: a line that arrives wakes one thread, once.
-    let mut from_client = std::pin::pin!(session.pump_client(client_in, line_bytes_max));
-    let mut from_server = std::pin::pin!(session.pump_server(server_out, line_bytes_max));
-    let client_first = tokio::select! {
-        () = &mut from_client => true,
-        () = &mut from_server => false,
+    // Both in one task: a line that arrives wakes one thread, once. Boxed, so that neither keeps a pipe locked that nobody
+    // reads from it any more.
+    let mut from_client = Box::pin(session.pump_client(client_in, line_bytes_max));
+    let mut from_server = Box::pin(session.pump_server(server_out, line_bytes_max));
+    let first = tokio::select! {
+        () = &mut from_client => ExitReason::ClientClosed,
+        () = &mut from_server => ExitReason::ServerEnded { status: None },
+        () = session.stopped() => ExitReason::Stopped,
     };
-    if client_first && !session.server_is_gone() {
+    drop(from_client);
+    let patience = match first {
+        ExitReason::ClientClosed if session.server_is_gone() => None,
+        ExitReason::ClientClosed => Some(drain),
+        // What runs has had its time.
+        ExitReason::Stopped => Some(LAST_WORDS),
+        ExitReason::ServerEnded { .. } => None,
+    };
+    if let Some(patience) = patience {
         session.client_gone();
         // What is on its way to the server still gets there, and its answers back.
         let settled = async {
@@ -130,15 +165,16 @@ pub async fn relay(
                 () = &mut from_server => true,
             }
         };
-        let server_ended = tokio::time::timeout(grace, settled).await.unwrap_or(false);
-        session.close_server().await;
+        let server_ended = tokio::time::timeout(patience, settled).await.unwrap_or(false);
+        session.close_server(grace).await;
         if !server_ended {
-            let _patience_over = tokio::time::timeout(grace, from_server).await;
+            let _patience_over = tokio::time::timeout(grace, &mut from_server).await;
         }
     }
+    drop(from_server);
     session.server_gone();
     let _patience_over = tokio::time::timeout(grace, session.settled()).await;
-    session.close_server().await;
+    session.close_server(grace).await;
     session.close_client(grace).await;
-    if client_first { ExitReason::ClientClosed } else { ExitReason::ServerEnded { status: None } }
+    first
 }

@@ -1,7 +1,7 @@
 use super::{Catalog, ListError, NoTool, Schemas, ToolSource};
 use crate::{MemoryPins, reply::Ended};
 use async_trait::async_trait;
-use holdpoint_core::ServerName;
+use holdpoint_core::{Question, ServerName};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +14,10 @@ impl ToolSource for Pages {
     async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
         let number: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
         self.0.lock().unwrap().get(number).cloned().ok_or(ListError::Unreachable)
+    }
+
+    async fn probe(&self, _: &Question) -> Result<String, ListError> {
+        Err(ListError::Unreachable)
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Of a body that is too large, no more than this is taken in.
@@ -23,7 +24,22 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of every response of [`super::HttpProxy`].
 #[derive(Debug)]
-pub struct ProxyBody(Kind);
+pub struct ProxyBody {
+    kind: Kind,
+    /// Says that a call is under way as long as its answer is not taken.
+    under_way: Option<TaskTrackerToken>,
+}
+
+impl ProxyBody {
+    const fn new(kind: Kind) -> Self {
+        Self { kind, under_way: None }
+    }
+
+    pub(super) fn under_way(mut self, token: TaskTrackerToken) -> Self {
+        self.under_way = Some(token);
+        self
+    }
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -49,13 +65,18 @@ struct Pieces {
     delivery: Option<Delivery>,
 }
 
-impl Drop for Pieces {
+impl Drop for ProxyBody {
     /// The connection took the answer and is done with us.
     fn drop(&mut self) {
-        if let Some(delivery) = self.delivery.take()
+        let under_way = self.under_way.take();
+        if let Kind::Pieces(pieces) = &mut self.kind
+            && let Some(delivery) = pieces.delivery.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(delivery.delivered());
+            runtime.spawn(async move {
+                delivery.delivered().await;
+                drop(under_way);
+            });
         }
     }
 }
@@ -68,7 +89,7 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upstream(body) => Pin::new(body).poll_frame(context),
             Kind::Watched(body, catalog) => {
@@ -94,7 +115,7 @@ impl Body for ProxyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Upstream(body) | Kind::Watched(body, _) => body.is_end_stream(),
             Kind::Pieces(_) => false,
@@ -102,7 +123,7 @@ impl Body for ProxyBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Upstream(body) | Kind::Watched(body, _) => body.size_hint(),
             Kind::Pieces(_) => SizeHint::default(),
@@ -120,7 +141,7 @@ pub(super) fn pass(response: Response<Incoming>, catalog: Option<&Arc<Catalog>>)
         Some(catalog) => Kind::Watched(body, Arc::clone(catalog)),
         None => Kind::Upstream(body),
     };
-    Response::from_parts(parts, ProxyBody(kind))
+    Response::from_parts(parts, ProxyBody::new(kind))
 }
 
 pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
@@ -130,7 +151,7 @@ pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
 
 /// A message of our own.
 pub(super) fn json(status: StatusCode, message: Vec<u8>) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody(Kind::Whole(Some(message.into()))));
+    let mut response = Response::new(ProxyBody::new(Kind::Whole(Some(message.into()))));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
@@ -138,7 +159,7 @@ pub(super) fn json(status: StatusCode, message: Vec<u8>) -> Response<ProxyBody> 
 
 /// A line for people.
 pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody(Kind::Whole(Some(Bytes::from_static(text.as_bytes())))));
+    let mut response = Response::new(ProxyBody::new(Kind::Whole(Some(Bytes::from_static(text.as_bytes())))));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -146,7 +167,7 @@ pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<ProxyBod
 }
 
 pub(super) fn empty(status: StatusCode) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody(Kind::Whole(None)));
+    let mut response = Response::new(ProxyBody::new(Kind::Whole(None)));
     *response.status_mut() = status;
     response
 }
@@ -157,7 +178,7 @@ pub(super) fn pieces(
     headers: HeaderMap,
     source: mpsc::Receiver<Piece>,
 ) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody(Kind::Pieces(Pieces { source, delivery: None })));
+    let mut response = Response::new(ProxyBody::new(Kind::Pieces(Pieces { source, delivery: None })));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

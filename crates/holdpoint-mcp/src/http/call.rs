@@ -4,12 +4,13 @@ use super::{
     Proxy,
     body::{self, ProxyBody},
     checks, early,
+    own::Own,
     run::Running,
     session::{Held, Registered, Session},
-    upstream::{self, Listing},
+    upstream,
 };
 use crate::{
-    catalog::Recheck,
+    catalog::AtServer,
     guard::{Answer, Reading},
     message::{CallFrame, CallMessage},
     progress::Sight,
@@ -17,7 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_core::{
-    Caller, Completion, Delivery, Interest, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
+    Caller, Completion, Delivery, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
 };
 use holdpoint_tower::{Adapter, Attended, GateLayer};
 use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
@@ -30,6 +31,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 use tower_service::Service;
@@ -100,18 +102,19 @@ impl Outbound {
         let bytes = self.frame.with_arguments(arguments).filter(|_| begun);
         let Some(bytes) = bytes else {
             let ended = if begun { Ended::NotSent } else { Ended::Cancelled };
-            if completion.is_recorded() {
-                // It did not run, and nobody comes to collect that.
-                let told = StoredResult::new(reply::fragment_of(&self.frame, &ended));
-                completion.finish(told).await.delivered().await;
-            }
+            // Whoever rides along has not cancelled anything.
+            let told = reply::fragment_of(&self.frame, &Ended::NotSent);
+            completion.unsent(StoredResult::new(told)).await;
             return Outcome::Ours(reply::ended(&self.frame, &ended));
         };
         let headers = std::mem::take(&mut *self.headers.lock().unwrap_or_else(PoisonError::into_inner));
         if completion.is_recorded() {
             let (upstream, frame) = (self.proxy.upstream.clone(), Arc::clone(&self.frame));
             let bytes_max = self.proxy.options.answer_bytes_max;
-            return Outcome::Running(Running::start(upstream, headers, bytes, frame, completion, bytes_max));
+            let calls = &self.proxy.calls;
+            return Outcome::Running(Running::start(
+                calls, upstream, headers, bytes, frame, completion, bytes_max,
+            ));
         }
         match self.proxy.upstream.send(Method::POST, headers, bytes).await {
             Ok(response) => Outcome::Upstream(response),
@@ -160,7 +163,7 @@ impl Proxy {
         let frame = Arc::new(reading.frame.clone());
         let streams = checks::accepts_stream(&parts.headers);
         let (registered, interest) = session.register(&frame.id);
-        let source = Arc::new(Listing::new(&self.upstream, &parts.headers, reading.protocol.clone()));
+        let source = Arc::new(Own::new(&self.upstream, &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
         let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
             Ok(call) => call,
@@ -173,13 +176,25 @@ impl Proxy {
         // What is recorded has to be read here.
         parts.headers.remove(header::ACCEPT_ENCODING);
         let (sight, seen) = Sight::pair();
-        let definitions = Recheck { catalog: Arc::clone(&session.catalog), source };
-        let caller = caller(guard.patience(&frame), interest, definitions, sight);
+        let server = Arc::new(AtServer { catalog: Arc::clone(&session.catalog), source });
+        let caller = Caller {
+            patience: guard.patience(&frame),
+            interest,
+            definitions: Some(Arc::clone(&server) as _),
+            onlooker: Some(Arc::new(sight)),
+            standing: self.options.standing.clone(),
+            probe: Some(server),
+        };
         let held = Arc::clone(&registered.held);
         let answering =
             self.ask(&frame, parts.headers, Some(Arc::clone(&held)), Attended { call, caller: Some(caller) });
-        let mut deciding =
-            Deciding { answering: Some(answering), held, modern: frame.modern, _kept: (registered, slot) };
+        let mut deciding = Deciding {
+            answering: Some(answering),
+            held,
+            modern: frame.modern,
+            calls: self.calls.clone(),
+            _kept: (registered, slot),
+        };
         tokio::select! {
             biased;
             outcome = &mut deciding => return self.respond(outcome, &session).await,
@@ -219,16 +234,13 @@ impl Proxy {
     }
 }
 
-fn caller(patience: std::time::Duration, interest: Interest, definitions: Recheck, sight: Sight) -> Caller {
-    Caller { patience, interest, definitions: Some(Arc::new(definitions)), onlooker: Some(Arc::new(sight)) }
-}
-
 /// A call that is being decided. Dropped before that, its client has left: in the stateless era that withdraws the
 /// call, and in either era the kernel is given the time to note it.
 pub(super) struct Deciding {
     answering: Option<Answering>,
     pub(super) held: Arc<Held>,
     modern: bool,
+    pub(super) calls: TaskTracker,
     _kept: (Registered, tokio::sync::OwnedSemaphorePermit),
 }
 
@@ -270,7 +282,7 @@ impl Drop for Deciding {
         if let Some(answering) = self.answering.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            runtime.spawn(answering);
+            self.calls.spawn_on(answering, &runtime);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const TASK_ID: HeaderName = HeaderName::from_static("holdpoint-task-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -229,6 +229,17 @@ fn decoded(value: &str) -> Option<Cow<'_, str>> {
     };
     let bytes = base64::engine::general_purpose::STANDARD.decode(inner).ok()?;
     String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// The same the other way round.
+pub(super) fn encoded(name: &str) -> Option<HeaderValue> {
+    let plain =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()) && !name.starts_with("=?");
+    if plain {
+        return HeaderValue::from_str(name).ok();
+    }
+    let inner = base64::engine::general_purpose::STANDARD.encode(name);
+    HeaderValue::from_str(&format!("=?base64?{inner}?=")).ok()
 }
 
 /// Takes off what belongs to the hop between client and us.

@@ -5,6 +5,7 @@ use super::{
     call::{Deciding, Outcome, Seen},
     run::Running,
     sse::{self, COMMENT, Events},
+    upstream,
 };
 use crate::{
     message::{CallFrame, INTERNAL_ERROR, Object},
@@ -39,7 +40,7 @@ pub(super) fn open(
 ) -> Response<ProxyBody> {
     let (out, pieces) = mpsc::channel(PIECES_MAX);
     let stream = Stream { out, frame, rising: Rising::default(), bytes_max };
-    tokio::spawn(stream.run(deciding, seen));
+    deciding.calls.clone().spawn(stream.run(deciding, seen));
     body::pieces(StatusCode::OK, body::stream_headers(), pieces)
 }
 
@@ -83,8 +84,12 @@ impl Stream {
             Outcome::Upstream(response) => self.pass_response(response).await,
             Outcome::Running(running) => self.pass_run(running).await,
             Outcome::NoAnswer(error) => {
-                let ended = if error.is_connect() { Ended::NotSent } else { Ended::OutcomeUnknown };
-                self.answer(&reply::ended(&self.frame, &ended), None).await
+                let told = if upstream::never_sent(&error) {
+                    reply::ended(&self.frame, &Ended::NotSent)
+                } else {
+                    reply::lost(&self.frame)
+                };
+                self.answer(&told, None).await
             }
         }
     }
@@ -114,7 +119,7 @@ impl Stream {
         let collected = self.while_waiting(body::collect(body, &parts.headers, self.bytes_max)).await?;
         match collected {
             Ok(message) => self.wrapped(&message, parts.status, None).await,
-            Err(_) => self.answer(&reply::ended(&self.frame, &Ended::OutcomeUnknown), None).await,
+            Err(_) => self.answer(&reply::lost(&self.frame), None).await,
         }
     }
 

@@ -4,19 +4,21 @@
 use super::{
     body::{self, Piece, ProxyBody},
     checks,
-    sse::{self, Events},
+    sse::{self, Event, Events},
     upstream::{self, Upstream, is_answer_to},
 };
 use crate::{
     message::{CallFrame, Object},
+    outcome::outcome_of,
     reply::{self, Ended},
 };
 use bytes::Bytes;
-use holdpoint_core::{Completion, Delivery, StoredResult};
+use holdpoint_core::{Completion, Delivery, Outcome, StoredResult};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
 /// So many events wait for a slow client before the server has to.
 const PIECES_MAX: usize = 16;
@@ -44,6 +46,7 @@ struct Run {
 
 impl Running {
     pub(super) fn start(
+        calls: &TaskTracker,
         upstream: Upstream,
         headers: HeaderMap,
         body: Bytes,
@@ -54,11 +57,10 @@ impl Running {
         let (head_in, head) = oneshot::channel();
         let (pieces_in, pieces) = mpsc::channel(PIECES_MAX);
         let run = Run { frame, head: Some(head_in), pieces: pieces_in, bytes_max };
-        tokio::spawn(async move {
+        calls.spawn(async move {
             match upstream.send(Method::POST, headers, body).await {
                 Ok(response) => run.answered(response, completion).await,
-                // No connection, no byte: this much is certain.
-                Err(error) if error.is_connect() => run.unsent(completion).await,
+                Err(error) if upstream::never_sent(&error) => run.unsent(completion).await,
                 Err(error) => {
                     tracing::warn!(error = %upstream::chain(&error), "an approved call was sent, and its answer is lost");
                     run.lost(completion).await;
@@ -101,17 +103,17 @@ impl Run {
         let Ok(bytes) = body::collect(body, &parts.headers, self.bytes_max).await else {
             return self.lost(completion).await;
         };
-        let Some(fragment) = self.fragment(&bytes, parts.status) else {
+        let Some(outcome) = self.outcome(&bytes, parts.status, &completion) else {
             tracing::warn!(status = %parts.status, "an approved call was sent, and what came back is no answer to it");
             return self.lost(completion).await;
         };
-        let delivery = completion.finish(StoredResult::new(fragment)).await;
+        let delivery = completion.finish(outcome).await;
         self.begin(Head { status: parts.status, headers: parts.headers });
         self.send(Piece::Answer(bytes, Some(delivery))).await;
     }
 
     /// The answer in a JSON body. A server that refuses a request need not have read its id.
-    fn fragment(&self, bytes: &Bytes, status: StatusCode) -> Option<Vec<u8>> {
+    fn outcome(&self, bytes: &Bytes, status: StatusCode, completion: &Completion) -> Option<Outcome> {
         let text = std::str::from_utf8(bytes).ok()?;
         let refused_unread = || {
             let object = Object::read_leniently(text).ok()?;
@@ -119,19 +121,24 @@ impl Run {
             (status.is_client_error() && without_id && object.get("error").is_some()).then_some(())
         };
         if is_answer_to(text, &self.frame.id) || refused_unread().is_some() {
-            return reply::fragment_from(text);
+            return outcome_of(text, completion);
         }
         None
+    }
+
+    fn outcome_in(&self, event: &Event, completion: &Completion) -> Option<Outcome> {
+        let answer = event.data().filter(|data| is_answer_to(data, &self.frame.id))?;
+        outcome_of(&answer, completion)
     }
 
     async fn stream(self, body: Incoming, completion: Completion) {
         let mut events = Events::new(body, self.bytes_max);
         let mut completion = Some(completion);
         while let Ok(Some(event)) = events.next().await {
-            let answer = event.data().filter(|data| is_answer_to(data, &self.frame.id));
-            match (answer.and_then(|data| reply::fragment_from(&data)), completion.take()) {
-                (Some(fragment), Some(completion)) => {
-                    let delivery = completion.finish(StoredResult::new(fragment)).await;
+            let outcome = completion.as_ref().and_then(|completion| self.outcome_in(&event, completion));
+            match (outcome, completion.take()) {
+                (Some(outcome), Some(completion)) => {
+                    let delivery = completion.finish(outcome).await;
                     self.send(Piece::Answer(event.0, Some(delivery))).await;
                 }
                 (_, waiting) => {
@@ -142,26 +149,27 @@ impl Run {
         }
         if let Some(completion) = completion {
             tracing::warn!("an approved call was sent, and its stream ended without an answer");
+            let told = reply::rejected(&self.frame, &completion.outcome_unknown());
             completion.lose().await;
-            let told = reply::ended(&self.frame, &Ended::OutcomeUnknown);
             self.send(Piece::Part(sse::message(&told))).await;
         }
     }
 
     async fn unsent(self, completion: Completion) {
-        let told = StoredResult::new(reply::fragment_of(&self.frame, &Ended::NotSent));
-        completion.finish(told).await.delivered().await;
-        self.tell(&Ended::NotSent).await;
+        completion.unsent(StoredResult::new(reply::fragment_of(&self.frame, &Ended::NotSent))).await;
+        let told = reply::ended(&self.frame, &Ended::NotSent);
+        self.tell(told).await;
     }
 
     async fn lost(self, completion: Completion) {
+        let told = reply::rejected(&self.frame, &completion.outcome_unknown());
         completion.lose().await;
-        self.tell(&Ended::OutcomeUnknown).await;
+        self.tell(told).await;
     }
 
-    async fn tell(mut self, ended: &Ended) {
+    async fn tell(mut self, told: Vec<u8>) {
         self.begin(Head { status: StatusCode::OK, headers: body::json_headers() });
-        self.send(Piece::Answer(reply::ended(&self.frame, ended).into(), None)).await;
+        self.send(Piece::Answer(told.into(), None)).await;
     }
 
     fn begin(&mut self, head: Head) {

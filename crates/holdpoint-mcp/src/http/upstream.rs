@@ -3,19 +3,11 @@
 use super::{
     HttpOptionsError,
     body::{self, ProxyBody},
-    checks::{METHOD, PROTOCOL_VERSION, SESSION_ID},
-    sse::Events,
 };
-use crate::{
-    catalog::{ListError, ToolSource},
-    guard::list_request,
-    message::{IdKey, Object},
-    random, reply,
-};
-use async_trait::async_trait;
+use crate::message::{IdKey, Object};
 use bytes::Bytes;
 use holdpoint_core::ServerName;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -27,8 +19,6 @@ use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// One page of tools.
-const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// One server, with the connections that are kept open to it.
 #[derive(Clone, Debug)]
@@ -92,58 +82,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Asks for the tools in the name of a request: same session, same revision.
-#[derive(Debug)]
-pub(super) struct Listing {
-    upstream: Upstream,
-    headers: HeaderMap,
-    protocol: String,
-    id: String,
-}
-
-impl Listing {
-    pub(super) fn new(upstream: &Upstream, caller: &HeaderMap, protocol: String) -> Self {
-        let mut headers = HeaderMap::new();
-        for name in [SESSION_ID, PROTOCOL_VERSION] {
-            if let Some(value) = caller.get(&name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        headers.insert(header::ACCEPT, accept);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if !protocol.is_empty() {
-            headers.insert(METHOD, HeaderValue::from_static("tools/list"));
-        }
-        Self { upstream: upstream.clone(), headers, protocol, id: format!("holdpoint-{}", random::token()) }
-    }
-}
-
-#[async_trait]
-impl ToolSource for Listing {
-    async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
-        let request = list_request(&self.id, cursor, &self.protocol);
-        let response = self.upstream.send(Method::POST, self.headers.clone(), request.into()).await;
-        let (parts, body) = response.map_err(|_| ListError::Unreachable)?.into_parts();
-        if parts.status.is_success() && body::is_stream(&parts.headers) {
-            let id = IdKey::Text(self.id.as_str().into());
-            let mut events = Events::new(body, PAGE_BYTES_MAX);
-            while let Some(event) = events.next().await.map_err(|_| ListError::Unreadable)? {
-                if let Some(data) = event.data()
-                    && is_answer_to(&data, &id)
-                {
-                    return Ok(data);
-                }
-            }
-            return Err(ListError::Unreadable);
-        }
-        let body = body::collect_text(body, &parts.headers, PAGE_BYTES_MAX).await;
-        let body = body.ok_or(ListError::Unreadable)?;
-        if parts.status.is_success() {
-            return Ok(body);
-        }
-        Err(ListError::Refused { status: Some(parts.status.as_u16()), error: reply::fragment_from(&body) })
-    }
+/// Whether no byte of the request went out, for certain: there was no connection to send it on, or it was still waiting for
+/// its turn on one that ended. Everything else may have been read, even what failed half-way.
+pub(super) fn never_sent(error: &Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>());
+    error.is_connect() || causes.any(hyper::Error::is_canceled)
 }
 
 /// Whether `message` is the answer to the request `id`.

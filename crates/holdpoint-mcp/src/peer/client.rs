@@ -1,5 +1,5 @@
 use super::http_transport::HttpTransport;
-use crate::stdio::{ChildCommand, StdioError};
+use crate::stdio::{ChildCommand, ServerProcess, StdioError};
 use http::{HeaderMap, Uri};
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt as _,
@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use std::{fmt, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    process::Child,
     sync::mpsc,
 };
 
@@ -60,7 +59,7 @@ pub struct CallOutcome {
 /// A client of one server.
 pub struct Client {
     service: RunningService<RoleClient, Listener>,
-    child: Option<Child>,
+    child: Option<ServerProcess>,
 }
 
 impl fmt::Debug for Client {
@@ -152,8 +151,8 @@ impl Client {
     /// Says goodbye, and ends the server if it was started here.
     pub async fn close(self) {
         let _already_over = self.service.cancel().await;
-        if let Some(mut child) = self.child {
-            let _status = crate::stdio::stop(&mut child, GRACE).await;
+        if let Some(child) = self.child {
+            let _status = child.stop(GRACE).await;
         }
     }
 

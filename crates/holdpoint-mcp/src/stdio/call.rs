@@ -1,19 +1,19 @@
 //! One tool call on its way from the client, through the kernel, to the server and back.
 
-use super::session::{Answered, CallState, Expect, Session, lock};
+use super::{
+    own::Own,
+    session::{CallState, Session, lock},
+};
 use crate::{
-    catalog::{ListError, Recheck, ToolSource},
-    guard::{Reading, list_request},
+    catalog::AtServer,
+    guard::Reading,
     message::{CallFrame, CallMessage, IdKey},
     progress::{Sight, TICK, waits},
     reply::{self, Ended},
 };
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use holdpoint_core::{
-    Caller, Completion, Delivery, Interest, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
-};
+use holdpoint_core::{Caller, Delivery, Interest, PermittedCall, Rejection, StoredResult, TaskId};
 use holdpoint_tower::{Adapter, Attended, GateLayer};
 use std::{
     convert::Infallible,
@@ -21,21 +21,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 use tower_layer::Layer as _;
 use tower_service::Service;
-
-/// A server that was told of a cancellation may stay silent; after this its answer counts as lost.
-const AFTER_CANCEL: Duration = Duration::from_secs(30);
 
 type Answering = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
 
 /// What came of a call.
 #[derive(Debug)]
-enum Outcome {
+pub(super) enum Outcome {
     /// It is on its way to the server, whose answer passes like everything else.
     Sent,
     /// The message to answer with.
@@ -69,7 +65,8 @@ impl Adapter<Outcome> for Told {
             | Rejection::TokenInvalid { .. }
             | Rejection::Mismatch { .. }
             | Rejection::Busy { .. }
-            | Rejection::OutcomeUnknown { .. } => Outcome::Ours(reply::rejected(&self.0, rejection)),
+            | Rejection::OutcomeUnknown { .. }
+            | Rejection::AlreadyDone { .. } => Outcome::Ours(reply::rejected(&self.0, rejection)),
         }
     }
 
@@ -184,18 +181,21 @@ impl Session {
         interest: Interest,
     ) -> Outcome {
         let protocol = reading.protocol.clone();
-        let source = Arc::new(Listing { session: Arc::clone(self), protocol });
+        let source = Arc::new(Own { session: Arc::clone(self), protocol });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
         let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
             Ok(call) => call,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer.message)),
         };
         let (sight, mut seen) = Sight::pair();
+        let server = Arc::new(AtServer { catalog: Arc::clone(&self.catalog), source });
         let caller = Caller {
             patience: guard.patience(frame),
             interest,
-            definitions: Some(Arc::new(Recheck { catalog: Arc::clone(&self.catalog), source })),
+            definitions: Some(Arc::clone(&server) as _),
             onlooker: Some(Arc::new(sight)),
+            standing: self.options.standing.clone(),
+            probe: Some(server),
         };
         let mut answering = self.ask(frame, Attended { call, caller: Some(caller) });
         let outcome = tokio::select! {
@@ -262,104 +262,6 @@ impl Session {
             }
         }
     }
-
-    /// A call that nobody decided in person: its answer passes like everything else.
-    fn run(&self, frame: &CallFrame, call: &ToolCall) -> Outcome {
-        if self.begin(&frame.id).is_none() {
-            return Outcome::Silence;
-        }
-        if self.server_is_gone() {
-            return Outcome::Ours(reply::ended(frame, &Ended::NotSent));
-        }
-        match line_of(frame, call) {
-            Some(line) => {
-                self.to_server.push(&line);
-                Outcome::Sent
-            }
-            None => Outcome::Ours(reply::ended(frame, &Ended::NotSent)),
-        }
-    }
-
-    /// A call that a person approved: what came of it is recorded before the client hears of it.
-    async fn run_recorded(&self, frame: &CallFrame, call: &ToolCall, completion: Completion) -> Outcome {
-        let Some(cancelled) = self.begin(&frame.id) else {
-            // Withdrawn in the moment of dispatch. It did not run, and nobody comes to collect that.
-            self.close_unsent(frame, completion, &Ended::Cancelled).await.delivered().await;
-            return Outcome::Silence;
-        };
-        let line = line_of(frame, call).filter(|_| !self.server_is_gone());
-        let Some(line) = line else {
-            self.close_unsent(frame, completion, &Ended::NotSent).await.delivered().await;
-            return Outcome::Ours(reply::ended(frame, &Ended::NotSent));
-        };
-        let (runner, answered) = oneshot::channel();
-        lock(&self.expected).answers.insert(frame.id.clone(), Expect::Recorded(runner));
-        self.to_server.push(&line);
-        let answered = async {
-            // Whether it went out, or how much of it, cannot be told; the end of the server will.
-            let _server_may_be_gone = self.to_server.flush().await;
-            tokio::select! {
-                answered = answered => answered.ok(),
-                () = async { cancelled.notified().await; tokio::time::sleep(AFTER_CANCEL).await } => None,
-            }
-        };
-        match answered.await {
-            Some(Answered::Line(line)) => {
-                match std::str::from_utf8(&line).ok().and_then(reply::fragment_from) {
-                    Some(fragment) => {
-                        let delivery = completion.finish(StoredResult::new(fragment)).await;
-                        Outcome::Answer(line, delivery)
-                    }
-                    None => self.lost(frame, completion).await,
-                }
-            }
-            Some(Answered::TooLong) => {
-                let told = reply::fragment_of(frame, &Ended::AnswerTooLarge);
-                let delivery = completion.finish(StoredResult::new(told.clone())).await;
-                let mut line = reply::answer(&frame.id_raw, &told);
-                line.push(b'\n');
-                Outcome::Answer(line.into(), delivery)
-            }
-            None => self.lost(frame, completion).await,
-        }
-    }
-
-    async fn lost(&self, frame: &CallFrame, completion: Completion) -> Outcome {
-        lock(&self.expected).answers.remove(&frame.id);
-        completion.lose().await;
-        Outcome::Ours(reply::ended(frame, &Ended::OutcomeUnknown))
-    }
-
-    async fn close_unsent(&self, frame: &CallFrame, completion: Completion, ended: &Ended) -> Delivery {
-        completion.finish(StoredResult::new(reply::fragment_of(frame, ended))).await
-    }
-
-    /// From here on the server has the call. `None`: it was withdrawn before.
-    fn begin(&self, id: &IdKey) -> Option<Arc<Notify>> {
-        let cancelled = Arc::new(Notify::new());
-        match lock(&self.calls).get_mut(id) {
-            Some(CallState::Cancelled) => return None,
-            Some(state) => *state = CallState::Running(Arc::clone(&cancelled)),
-            // It passes at once: nobody could have withdrawn it.
-            None => {}
-        }
-        Some(cancelled)
-    }
-}
-
-/// The frozen arguments in the client's own message, on one line: they may have been frozen on another route, where
-/// a line end between two tokens is no line end. Inside strings JSON has none.
-fn line_of(frame: &CallFrame, call: &ToolCall) -> Option<Bytes> {
-    let line = frame.with_arguments(call.arguments.raw().map(|raw| &**raw))?;
-    let text = line.strip_suffix(b"\n").unwrap_or(&line);
-    let text = text.strip_suffix(b"\r").unwrap_or(text);
-    if text.len() < line.len() && memchr::memchr2(b'\n', b'\r', text).is_none() {
-        return Some(line);
-    }
-    let mut one: Vec<u8> =
-        text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
-    one.push(b'\n');
-    Some(one.into())
 }
 
 /// Forgets a call when its task ends, however it ends.
@@ -371,28 +273,5 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         lock(&self.session.calls).remove(&self.id);
-    }
-}
-
-/// Asks the server for its tools on the same pipe.
-#[derive(Debug)]
-struct Listing {
-    session: Arc<Session>,
-    protocol: String,
-}
-
-#[async_trait]
-impl ToolSource for Listing {
-    async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
-        let session = &self.session;
-        if session.server_is_gone() {
-            return Err(ListError::Unreachable);
-        }
-        let id = session.own_id();
-        let (asker, answer) = oneshot::channel();
-        lock(&session.expected).answers.insert(IdKey::Text(id.as_str().into()), Expect::Own(asker));
-        session.to_server.push_message(&list_request(&id, cursor, &self.protocol));
-        session.to_server.flush().await.map_err(|_| ListError::Unreachable)?;
-        answer.await.map_err(|_| ListError::Unreadable)
     }
 }

@@ -33,7 +33,7 @@ impl ChildCommand {
     }
 
     /// Starts it. What it writes to its standard error goes where ours goes.
-    pub(crate) fn start(&self) -> io::Result<(Child, ChildStdin, ChildStdout)> {
+    pub(crate) fn start(&self) -> io::Result<(ServerProcess, ChildStdin, ChildStdout)> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
@@ -47,33 +47,106 @@ impl ChildCommand {
         command.process_group(0);
         let mut child = command.spawn()?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(stdin), Some(stdout)) => Ok((child, stdin, stdout)),
+            (Some(stdin), Some(stdout)) => {
+                let group = Group::of(&child);
+                Ok((ServerProcess { child, group }, stdin, stdout))
+            }
             (_, _) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 }
 
-/// Its input is closed; most servers end now. Then it is asked, then it is killed.
-pub(crate) async fn stop(child: &mut Child, grace: Duration) -> Option<ExitStatus> {
-    if let Ok(ended) = tokio::time::timeout(grace, child.wait()).await {
-        return ended.ok();
-    }
-    terminate(child);
-    if let Ok(ended) = tokio::time::timeout(grace, child.wait()).await {
-        return ended.ok();
-    }
-    let _already_gone = child.start_kill();
-    child.wait().await.ok()
+/// A server that runs. Dropped, it is killed, with everything that it started.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    child: Child,
+    group: Group,
 }
 
-/// The whole group: a launcher such as `npx` leaves its own children otherwise.
+impl ServerProcess {
+    /// Its input is closed; most servers end now. Then they are asked, then they are killed. A launcher such as `npx` may
+    /// end before what it launched, so the whole group has to be gone.
+    pub(crate) async fn stop(mut self, grace: Duration) -> Option<ExitStatus> {
+        let mut status = tokio::time::timeout(grace, self.child.wait()).await.ok();
+        self.group.signal(Signal::Terminate);
+        let gone = async {
+            if status.is_none() {
+                status = Some(self.child.wait().await);
+            }
+            self.group.gone().await;
+        };
+        if tokio::time::timeout(grace, gone).await.is_err() {
+            self.group.signal(Signal::Kill);
+            let _already_gone = self.child.start_kill();
+        }
+        let status = match status {
+            Some(status) => status,
+            None => self.child.wait().await,
+        };
+        status.ok()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        self.group.signal(Signal::Kill);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Signal {
+    Terminate,
+    Kill,
+}
+
+/// The server and what it started, unless that left on purpose.
 #[cfg(unix)]
-fn terminate(child: &Child) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        let _already_gone = rustix::process::kill_process_group(pid, rustix::process::Signal::TERM);
+#[derive(Debug)]
+struct Group(Option<rustix::process::Pid>);
+
+#[cfg(unix)]
+impl Group {
+    /// Between two looks at whether it is gone.
+    const LOOK: Duration = Duration::from_millis(10);
+
+    /// `child` was started in a group of its own.
+    fn of(child: &Child) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self(pid.and_then(rustix::process::Pid::from_raw))
+    }
+
+    /// Once the group is gone its number may become somebody else's.
+    fn signal(&mut self, signal: Signal) {
+        let signal = match signal {
+            Signal::Terminate => rustix::process::Signal::TERM,
+            Signal::Kill => rustix::process::Signal::KILL,
+        };
+        self.0 = self.0.filter(|group| rustix::process::kill_process_group(*group, signal).is_ok());
+    }
+
+    /// Resolves when nobody is left in it.
+    async fn gone(&mut self) {
+        while let Some(group) = self.0 {
+            if rustix::process::test_kill_process_group(group).is_err() {
+                self.0 = None;
+                return;
+            }
+            tokio::time::sleep(Self::LOOK).await;
+        }
     }
 }
 
 #[cfg(not(unix))]
-fn terminate(_child: &Child) {}
+#[derive(Debug)]
+struct Group;
+
+#[cfg(not(unix))]
+impl Group {
+    fn of(_child: &Child) -> Self {
+        Self
+    }
+
+    fn signal(&mut self, _signal: Signal) {}
+
+    async fn gone(&mut self) {}
+}

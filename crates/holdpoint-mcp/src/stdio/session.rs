@@ -15,7 +15,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,7 @@ pub(super) struct Session {
     pub(super) expected: Mutex<Expected>,
     pub(super) tasks: TaskTracker,
     pub(super) slots: Arc<Semaphore>,
+    pub(super) owed: Owed,
     /// The revision that client and server agreed on.
     pub(super) revision: Mutex<Option<String>>,
     server_ended: AtomicBool,
@@ -94,6 +95,7 @@ impl Session {
             expected: Mutex::default(),
             tasks: TaskTracker::new(),
             slots: Arc::new(Semaphore::new(options.calls_max)),
+            owed: Owed::default(),
             revision: Mutex::default(),
             server_ended: AtomicBool::new(false),
             id_prefix: format!("holdpoint-{}", random::token()),
@@ -174,16 +176,70 @@ impl Session {
         self.tasks.wait().await;
     }
 
-    pub(super) async fn close_server(&self) {
-        if !self.server_is_gone() {
-            let _server_may_be_gone = self.to_server.settle().await;
-        }
-        self.to_server.close().await;
+    /// Resolves after somebody wants to stop, and what is under way then has come to its end, or had its time.
+    pub(super) async fn stopped(&self) {
+        self.options.stop.cancelled().await;
+        let quiet = async {
+            loop {
+                self.settled().await;
+                self.owed.until_none().await;
+                if self.tasks.is_empty() {
+                    return;
+                }
+            }
+        };
+        let _patience_over = tokio::time::timeout(self.options.drain, quiet).await;
+    }
+
+    pub(super) async fn close_server(&self, grace: Duration) {
+        let closed = async {
+            if !self.server_is_gone() {
+                let _server_may_be_gone = self.to_server.settle().await;
+            }
+            self.to_server.close().await;
+        };
+        // A server that reads nothing takes no last line either.
+        let _patience_over = tokio::time::timeout(grace, closed).await;
     }
 
     pub(super) async fn close_client(&self, grace: Duration) {
-        let _client_may_be_gone = tokio::time::timeout(grace, self.to_client.settle()).await;
-        self.to_client.close().await;
+        let closed = async {
+            let _client_may_be_gone = self.to_client.settle().await;
+            self.to_client.close().await;
+        };
+        let _patience_over = tokio::time::timeout(grace, closed).await;
+    }
+}
+
+/// How many requests have passed whose answers have not. Told apart by a glance at each line, so only good for deciding
+/// how long to wait at the end.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+impl Owed {
+    pub(super) fn one_more(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn one_less(&self) {
+        let before =
+            self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| count.checked_sub(1));
+        if before == Ok(1) {
+            self.none.notify_one();
+        }
+    }
+
+    pub(super) fn is_none(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    async fn until_none(&self) {
+        while !self.is_none() {
+            self.none.notified().await;
+        }
     }
 }
 

@@ -87,6 +87,9 @@ impl Session {
         let Single::Other { method, id, params } = message else {
             return true;
         };
+        if id.is_some() {
+            self.owed.one_more();
+        }
         match &**method {
             "notifications/cancelled" => params.is_none_or(|params| self.cancel(params)),
             "initialize" => {
@@ -112,6 +115,8 @@ impl Session {
         };
         let mut calls = lock(&self.calls);
         let Some(state) = calls.get_mut(&id) else {
+            // What is withdrawn is not answered any more.
+            self.owed.one_less();
             return true;
         };
         match state {
@@ -149,6 +154,12 @@ impl Session {
         };
         if (idle && memchr::memmem::find(line, b"list_changed").is_none()) || self.concerns_client(line) {
             self.to_client.push(line);
+            if !self.owed.is_none()
+                && line.starts_with(b"{")
+                && memchr::memmem::find(line, br#""method""#).is_none()
+            {
+                self.owed.one_less();
+            }
         }
     }
 

@@ -2,16 +2,22 @@
 
 use async_trait::async_trait;
 use holdpoint_core::{
-    Answer, ApprovalToken, Approver, ApproverError, Ask, Gate, GateParts, Hold, HoldLimits, Owner, Plan,
-    PlanError, Policy, PolicyRevision, Principal, Redemption, Repeat, ServerName, Submission, TaskId, Tokens,
-    ToolCall,
+    Answer, ApprovalToken, Approver, ApproverError, Ask, Effect, EffectKey, Gate, GateParts, Hold,
+    HoldLimits, Owner, Plan, PlanError, Policy, PolicyRevision, Principal, Question, Reconcile, Redemption,
+    Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall, ToolName, Verdict,
 };
 use holdpoint_mcp::{Action, Guard, MemoryPins, ToolActions};
-use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover};
-use serde_json::value::to_raw_value;
+use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,15 +25,51 @@ pub(crate) const REVIEW_URL: &str = "https://gate.example/threads/THR-1";
 
 /// Says of each tool what it was told to; asks about the others.
 #[derive(Debug, Default)]
-pub(crate) struct Rules(Mutex<HashMap<String, Action>>);
+pub(crate) struct Rules {
+    actions: Mutex<HashMap<String, Action>>,
+    /// Whether calls that are asked about have an effect as well.
+    pub(crate) effects: AtomicBool,
+    /// Whether `read` tells if an effect happened.
+    pub(crate) reconciles: AtomicBool,
+}
 
 impl Rules {
     pub(crate) fn set(&self, tool: &str, action: Action) {
-        self.0.lock().unwrap().insert(tool.into(), action);
+        self.actions.lock().unwrap().insert(tool.into(), action);
     }
 
     fn of(&self, tool: &str) -> Action {
-        self.0.lock().unwrap().get(tool).copied().unwrap_or(Action::Gate)
+        self.actions.lock().unwrap().get(tool).copied().unwrap_or(Action::Gate)
+    }
+
+    /// Named after the path that the call is about.
+    fn effect(&self, call: &ToolCall) -> Effect {
+        let path = call.arguments.as_map().and_then(|map| map.get("path")?.as_str()).unwrap_or_default();
+        let reconcile = self.reconciles.load(Ordering::Relaxed).then(|| Arc::new(Reads(path.into())) as _);
+        Effect { key: EffectKey::new(format!("write:{path}")), reconcile }
+    }
+}
+
+/// Asks `read` whether the path is there.
+#[derive(Debug)]
+struct Reads(String);
+
+impl Reconcile for Reads {
+    fn question(&self) -> Question {
+        let arguments = format!("{{\"path\":\n\"{}\"}}", self.0);
+        Question { tool: ToolName::new("read"), arguments: RawValue::from_string(arguments).unwrap() }
+    }
+
+    fn settles_within(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn verdict(&self, result: &Value) -> Verdict {
+        match result["structuredContent"]["there"].as_bool() {
+            Some(true) => Verdict::Happened,
+            Some(false) => Verdict::DidNotHappen,
+            None => Verdict::CannotTell,
+        }
     }
 }
 
@@ -42,6 +84,7 @@ impl Policy for Rules {
         let entry = holdpoint_core::EntryName::new("entry");
         Ok(match self.of(call.tool.as_str()) {
             Action::Pass => Plan::Pass(entry),
+            Action::Once => Plan::PassOnce(entry, self.effect(call)),
             Action::Deny => Plan::Deny(entry),
             Action::Gate => Plan::Gate(Box::new(Ask {
                 entry,
@@ -55,6 +98,8 @@ impl Policy for Rules {
                 payload: to_raw_value(&call.arguments.as_map()).unwrap(),
                 tokens: Tokens::Required,
                 patience: None,
+                effect: self.effects.load(Ordering::Relaxed).then(|| self.effect(call)),
+                secrets: Secrets::new(vec!["s3cret-value\nof two lines".to_owned()]),
             })),
         })
     }
@@ -77,6 +122,10 @@ impl Approver for WithPages {
         })
     }
 
+    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError> {
+        self.0.revise(ask, before, repeat).await
+    }
+
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
         self.0.wait(hold, patience).await
     }
@@ -89,6 +138,7 @@ impl Approver for WithPages {
 pub(crate) struct House {
     pub(crate) approver: Arc<ScriptedApprover>,
     pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) recorder: Arc<MemoryRecorder>,
     /// What the kernel goes by.
     pub(crate) rules: Arc<Rules>,
     /// What the proxy looks up.
@@ -100,15 +150,22 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new() -> Self {
         let (approver, journal) = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()));
+        let recorder = Arc::new(MemoryRecorder::new());
         let (rules, actions, pins) =
             (Arc::new(Rules::default()), Arc::new(Rules::default()), Arc::new(MemoryPins::new()));
         let gate = Arc::new(Gate::new(GateParts {
             policy: Arc::clone(&rules) as _,
             approver: Arc::new(WithPages(Arc::clone(&approver))),
             journal: Arc::clone(&journal) as _,
+            recorder: Arc::clone(&recorder) as _,
             clock: Arc::new(ManualClock::new()),
             owner: Owner("house".into()),
-            limits: HoldLimits { patience: Duration::from_mins(15), held_max: 64, result_bytes_max: 1 << 20 },
+            limits: HoldLimits {
+                patience: Duration::from_mins(15),
+                held_max: 64,
+                result_bytes_max: 1 << 20,
+                result_kept: Duration::from_hours(24),
+            },
         }));
         let guard = Guard {
             server: ServerName::new("files"),
@@ -117,7 +174,7 @@ impl House {
             pins: Arc::clone(&pins) as _,
             default_patience: None,
         };
-        Self { approver, journal, rules, actions, pins, guard }
+        Self { approver, journal, recorder, rules, actions, pins, guard }
     }
 
     pub(crate) fn set(&self, tool: &str, action: Action) {
@@ -152,6 +209,17 @@ pub(crate) fn status(answer: &str) -> String {
     let answer: serde_json::Value = serde_json::from_str(answer).expect(answer);
     assert_eq!(answer["result"]["isError"], true, "{answer}");
     answer["result"]["_meta"]["dev.holdpoint/decision"]["status"].as_str().expect("a status").to_owned()
+}
+
+/// The whole decision of a refusal.
+pub(crate) fn decision(answer: &str) -> Value {
+    let answer: Value = serde_json::from_str(answer).expect(answer);
+    answer["result"]["_meta"]["dev.holdpoint/decision"].clone()
+}
+
+/// A tool that says it failed.
+pub(crate) fn failure_of(id: &str, text: &str) -> String {
+    result_of(id, text).replacen(r#""result":{"#, r#""result":{"isError":true,"#, 1)
 }
 
 pub(crate) fn code(answer: &str) -> i64 {

@@ -308,7 +308,7 @@ async fn a_server_that_is_gone_was_not_sent_anything() {
     listed.await.unwrap();
     assert_eq!(status(&answer), "unavailable");
     let holds = web.house.journal.holds();
-    assert_eq!((holds[0].state, holds[0].delivered), (HoldState::Done, true));
+    assert_eq!((holds[0].state, holds[0].delivered), (HoldState::Void, false));
 }
 
 /// A session that the server has ended is a 404 of the server, before anybody is asked.

@@ -9,11 +9,16 @@
 )]
 
 mod corpus;
+mod effects;
 mod house;
 mod http_calls;
 mod http_passing;
+mod losing;
+mod outcomes;
 mod peer;
 mod pipe;
+mod probing;
 mod stdio_calls;
 mod stdio_passing;
+mod stopping;
 mod web;

@@ -3,9 +3,17 @@
 use crate::house::{House, TOOLS};
 use holdpoint_core::TaskId;
 use holdpoint_mcp::stdio::{ExitReason, StdioOptions, relay};
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
+    io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream, duplex},
     sync::mpsc,
     task::JoinHandle,
 };
@@ -14,10 +22,13 @@ pub(crate) struct Pipes {
     pub(crate) house: House,
     client: Option<DuplexStream>,
     client_lines: mpsc::UnboundedReceiver<String>,
+    reading: JoinHandle<()>,
     server: Arc<tokio::sync::Mutex<Option<DuplexStream>>>,
     server_lines: mpsc::UnboundedReceiver<String>,
     /// What the server says of its tools; nothing: the test answers for it.
     pub(crate) tools: Arc<Mutex<String>>,
+    /// How many bytes of a tool call the server's pipe takes before it breaks.
+    pub(crate) budget: Arc<AtomicUsize>,
     pub(crate) relay: JoinHandle<ExitReason>,
 }
 
@@ -32,12 +43,14 @@ impl Pipes {
         let (client, client_in) = duplex(1 << 16);
         let (client_out, from_relay) = duplex(1 << 16);
         let (server_in, to_server) = duplex(1 << 16);
+        let budget = Arc::new(AtomicUsize::new(usize::MAX));
+        let server_in = Brittle { pipe: server_in, budget: Arc::clone(&budget), broken: false };
         let (server, server_out) = duplex(1 << 16);
         let relay = tokio::spawn(relay(options, (client_in, client_out), (server_out, server_in)));
         let tools = Arc::new(Mutex::new(TOOLS.replace('\n', "")));
         let server = Arc::new(tokio::sync::Mutex::new(Some(server)));
         let (for_client, client_lines) = mpsc::unbounded_channel();
-        tokio::spawn(read_lines(from_relay, move |line| {
+        let reading = tokio::spawn(read_lines(from_relay, move |line| {
             let _test_over = for_client.send(line);
             std::future::ready(())
         }));
@@ -59,7 +72,17 @@ impl Pipes {
                 }
             }
         }));
-        Self { house, client: Some(client), client_lines, server, server_lines, tools, relay }
+        Self {
+            house,
+            client: Some(client),
+            client_lines,
+            reading,
+            server,
+            server_lines,
+            tools,
+            budget,
+            relay,
+        }
     }
 
     /// The client says a line.
@@ -118,12 +141,62 @@ impl Pipes {
         assert_eq!(self.heard().await, answer);
     }
 
+    /// Nothing more reached the server until its input was closed.
+    pub(crate) async fn server_saw_the_end(&mut self) {
+        assert_eq!(self.server_lines.recv().await, None);
+    }
+
     pub(crate) fn close_client(&mut self) {
         self.client = None;
     }
 
+    /// It reads nothing more either.
+    pub(crate) async fn kill_client(&mut self) {
+        self.client = None;
+        self.reading.abort();
+        while !self.reading.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) async fn close_server(&mut self) {
         *self.server.lock().await = None;
+    }
+}
+
+/// A pipe that breaks where the test says.
+struct Brittle {
+    pipe: DuplexStream,
+    budget: Arc<AtomicUsize>,
+    broken: bool,
+}
+
+impl AsyncWrite for Brittle {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let budget = match self.budget.load(Ordering::Relaxed) {
+            usize::MAX => usize::MAX,
+            budget if bytes.windows(10).any(|bytes| bytes == b"tools/call") => budget,
+            _ => usize::MAX,
+        };
+        let taken = bytes.get(..budget).filter(|_| budget < bytes.len());
+        if self.broken || taken.is_some_and(<[u8]>::is_empty) {
+            self.broken = true;
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.broken = taken.is_some();
+        Pin::new(&mut self.pipe).poll_write(context, taken.unwrap_or(bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(context)
     }
 }
 

@@ -67,6 +67,7 @@ fn response(status: u16, headers: &[(&str, &str)], body: Body) -> Response<Body>
 
 pub(crate) struct Web {
     pub(crate) house: House,
+    pub(crate) proxy: HttpProxy,
     asked: tokio::sync::Mutex<mpsc::Receiver<Asked>>,
     pub(crate) tools: Arc<Mutex<String>>,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -80,7 +81,10 @@ impl Web {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut HttpOptions)) -> Self {
-        let house = House::new();
+        Self::in_house(House::new(), change).await
+    }
+
+    pub(crate) async fn in_house(house: House, change: impl FnOnce(&mut HttpOptions)) -> Self {
         let tools = Arc::new(Mutex::new(TOOLS.to_owned()));
         let (sender, asked) = mpsc::channel(2_000);
         let server = serve_tools(Arc::clone(&tools), sender).await;
@@ -88,10 +92,12 @@ impl Web {
         let mut options =
             HttpOptions::new(house.guard.clone(), upstream, House::principal(), TaskId::new("process"));
         change(&mut options);
-        let address = serve_proxy(HttpProxy::new(options).unwrap()).await;
+        let proxy = HttpProxy::new(options).unwrap();
+        let address = serve_proxy(proxy.clone()).await;
         let client = Client::builder(TokioExecutor::new()).build_http();
         let asked = tokio::sync::Mutex::new(asked);
-        Self { house, asked, tools, client, url: format!("http://{address}/servers/files/mcp"), address }
+        let url = format!("http://{address}/servers/files/mcp");
+        Self { house, proxy, asked, tools, client, url, address }
     }
 
     pub(crate) async fn send(

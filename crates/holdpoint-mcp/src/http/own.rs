@@ -1,0 +1,99 @@
+//! Requests of our own, in the name of a call: same session, same revision.
+
+use super::{
+    body,
+    checks::{self, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID},
+    sse::Events,
+    upstream::{Upstream, is_answer_to},
+};
+use crate::{
+    catalog::{ListError, PROBE_BYTES_MAX, ToolSource},
+    guard::{list_request, probe_request},
+    message::{IdKey, TOOLS_CALL},
+    random, reply,
+};
+use async_trait::async_trait;
+use holdpoint_core::Question;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+/// One page of tools.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Asks the server in the name of one call.
+#[derive(Debug)]
+pub(super) struct Own {
+    upstream: Upstream,
+    headers: HeaderMap,
+    protocol: String,
+    /// Ids of our own requests start with this; nobody can guess it.
+    id: String,
+}
+
+impl Own {
+    pub(super) fn new(upstream: &Upstream, caller: &HeaderMap, protocol: String) -> Self {
+        let mut headers = HeaderMap::new();
+        for name in [SESSION_ID, PROTOCOL_VERSION] {
+            if let Some(value) = caller.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let accept = HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(header::ACCEPT, accept);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if !protocol.is_empty() {
+            headers.insert(METHOD, HeaderValue::from_static("tools/list"));
+        }
+        Self { upstream: upstream.clone(), headers, protocol, id: format!("holdpoint-{}", random::token()) }
+    }
+
+    /// The answer to `request`, a message with the id `id`; of a body or an event at most `bytes_max` are taken.
+    async fn ask(
+        &self,
+        headers: HeaderMap,
+        id: &str,
+        request: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<String, ListError> {
+        let response = self.upstream.send(Method::POST, headers, request.into()).await;
+        let (parts, body) = response.map_err(|_| ListError::Unreachable)?.into_parts();
+        if parts.status.is_success() && body::is_stream(&parts.headers) {
+            let id = IdKey::Text(id.into());
+            let mut events = Events::new(body, bytes_max);
+            while let Some(event) = events.next().await.map_err(|_| ListError::Unreadable)? {
+                if let Some(data) = event.data()
+                    && is_answer_to(&data, &id)
+                {
+                    return Ok(data);
+                }
+            }
+            return Err(ListError::Unreadable);
+        }
+        let body = body::collect_text(body, &parts.headers, bytes_max).await;
+        let body = body.ok_or(ListError::Unreadable)?;
+        if parts.status.is_success() {
+            return Ok(body);
+        }
+        Err(ListError::Refused { status: Some(parts.status.as_u16()), error: reply::fragment_from(&body) })
+    }
+}
+
+#[async_trait]
+impl ToolSource for Own {
+    async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
+        let request = list_request(&self.id, cursor, &self.protocol);
+        self.ask(self.headers.clone(), &self.id, request, PAGE_BYTES_MAX).await
+    }
+
+    async fn probe(&self, question: &Question) -> Result<String, ListError> {
+        let id = format!("{}-{}", self.id, random::token());
+        let mut headers = self.headers.clone();
+        if !self.protocol.is_empty() {
+            headers.insert(METHOD, HeaderValue::from_static(TOOLS_CALL));
+            headers.insert(NAME, checks::encoded(question.tool.as_str()).ok_or(ListError::Unreachable)?);
+        }
+        let request = probe_request(&id, question, &self.protocol);
+        let answer = self.ask(headers, &id, request, PROBE_BYTES_MAX).await?;
+        // Who answers another question says nothing of this one.
+        if is_answer_to(&answer, &IdKey::Text(id.into())) { Ok(answer) } else { Err(ListError::Unreadable) }
+    }
+}
