@@ -2,8 +2,10 @@ use crate::{
     ClientError, DecisionOf, Doorbell, GateClient, LocalKey, Pace,
     binding::Binding,
     client::asks_for_changes,
+    pace::luck,
     poller::Poller,
     question::{Question, words},
+    revision::Revision,
 };
 use async_trait::async_trait;
 use holdpoint_api::{
@@ -11,9 +13,10 @@ use holdpoint_api::{
 };
 use holdpoint_core::{
     Answer, Approval, ApprovalToken, Approver, ApproverError, Ask, Hold, Redemption, Refusal, Repeat,
-    Submission, TaskId,
+    Revised, Submission, TaskId,
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Pauses before a connection is tried again. Short in all: a Gate that refuses connections is down, and the agent
 /// should hear so at once.
@@ -29,6 +32,7 @@ pub struct GateApprover {
     client: GateClient,
     key: LocalKey,
     poller: Poller,
+    pace: Pace,
 }
 
 impl GateApprover {
@@ -41,13 +45,17 @@ impl GateApprover {
     /// The same, at another pace.
     #[must_use]
     pub fn with_pace(client: GateClient, key: LocalKey, pace: Pace) -> Self {
-        Self { poller: Poller::new(client.clone(), pace), client, key }
+        Self { poller: Poller::new(client.clone(), pace), client, key, pace }
     }
 
     /// The client below, for events.
     #[must_use]
     pub const fn client(&self) -> &GateClient {
         &self.client
+    }
+
+    pub(crate) const fn key(&self) -> &LocalKey {
+        &self.key
     }
 
     /// A handle by which a webhook ends a sleep early.
@@ -77,21 +85,48 @@ impl GateApprover {
         self.ask_connecting(question).await.map_err(|error| ClientError::OutcomeUnknown(Box::new(error)))
     }
 
-    /// Asks once; only the connection is tried more than once, before anything was sent.
     async fn ask_connecting(&self, question: &Question) -> Result<RequestAnswer, ClientError> {
-        let started = tokio::time::Instant::now();
-        let mut pauses = CONNECT_PAUSES.into_iter();
-        loop {
-            let Question { task, path, body, payload_digest, idempotency_key } = question;
+        let Question { task, path, body, payload_digest, idempotency_key } = question;
+        connecting(|| {
             let key = Some(idempotency_key.clone());
-            let asked = self.client.ask(path, task, body.clone(), payload_digest, key).await;
-            match (asked, pauses.next()) {
-                (Err(ClientError::Unreachable(_)), Some(pause)) if started.elapsed() < CONNECT_RETRY_MAX => {
-                    tokio::time::sleep(pause).await;
-                }
-                (settled, _) => return settled,
-            }
+            self.client.ask(path, task, body.clone(), payload_digest, key)
+        })
+        .await
+    }
+
+    /// Puts a revision into its thread. When the answer is lost it travels once more, but only to a Gate that is known to
+    /// take a revision it has already for nothing new. Elsewhere a first copy that was only late could take the place of a
+    /// later revision, unseen by us; there the thread is given up, and whatever becomes of it runs nothing.
+    async fn propose(&self, revision: &Revision<'_>, before: &Binding<'_>) -> Result<Proposed, ClientError> {
+        let Revision { task, body, .. } = revision;
+        self.client.check_size(body)?;
+        let send = || self.client.post_event_body(task, body.clone());
+        let lost = match connecting(send).await {
+            Err(error) if error.leaves_outcome_open() => error,
+            settled => return proposed(settled),
+        };
+        tracing::warn!(task = ?task.as_str(), error = %lost, "the answer to a revision is lost");
+        if self.client.long_poll().is_none() && !before.names_revision() {
+            return Ok(Proposed::GivenUp);
         }
+        tokio::time::sleep(RESEND_PAUSE).await;
+        proposed(connecting(send).await)
+    }
+}
+
+/// What came of a revision on its way.
+enum Proposed {
+    /// Gate has it.
+    Taken,
+    /// The thread is decided, or unknown, or may no longer be relied on.
+    GivenUp,
+}
+
+fn proposed(posted: Result<(), ClientError>) -> Result<Proposed, ClientError> {
+    match posted {
+        Ok(()) => Ok(Proposed::Taken),
+        Err(ClientError::Status { status: 400 | 404, .. }) => Ok(Proposed::GivenUp),
+        Err(error) => Err(error),
     }
 }
 
@@ -103,16 +138,39 @@ impl Approver for GateApprover {
         question.read(answer).map_err(unusable)
     }
 
+    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError> {
+        let binding = Binding::parse(&before.binding).map_err(unusable)?;
+        let revision = Revision::new(ask, before, repeat, &self.key).map_err(unusable)?;
+        match self.propose(&revision, &binding).await.map_err(unusable)? {
+            Proposed::Taken => {}
+            Proposed::GivenUp => return Ok(Revised::Closed),
+        }
+        let thread = DecisionOf::Thread(before.thread.as_str());
+        let answer = self.client.decision(thread, None).await.map_err(unusable)?;
+        revision.read(answer).map_err(unusable)
+    }
+
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
         let binding = Binding::parse(&hold.binding).map_err(unusable)?;
-        let mut waiter = self.poller.register(hold.thread.as_str());
-        match tokio::time::timeout(patience, waiter.decided()).await {
-            Ok(Ok(answer)) => read(hold, binding, answer).map_err(unusable),
-            Ok(Err(error)) => Err(ApproverError(Box::new(error))),
-            Err(_elapsed) => match waiter.last_failure() {
-                Some(error) => Err(ApproverError(Box::new(error))),
-                None => Ok(Answer::StillHeld),
-            },
+        let started = Instant::now();
+        loop {
+            let left = patience.saturating_sub(started.elapsed());
+            let mut waiter = self.poller.register(hold.thread.as_str());
+            let answer = match tokio::time::timeout(left, waiter.decided()).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => return Err(ApproverError(Box::new(error))),
+                Err(_elapsed) => {
+                    return match waiter.last_failure() {
+                        Some(error) => Err(ApproverError(Box::new(error))),
+                        None => Ok(Answer::StillHeld),
+                    };
+                }
+            };
+            if !binding.has_heard(&answer) {
+                return read(hold, &binding, answer).map_err(unusable);
+            }
+            let pause = self.pace.next(answer.recommended_poll_after_seconds, luck());
+            tokio::time::sleep(pause.min(left)).await;
         }
     }
 
@@ -132,8 +190,25 @@ impl Approver for GateApprover {
     }
 }
 
+/// Sends once; only the connection is tried more than once, before anything was sent.
+async fn connecting<T, F>(send: impl Fn() -> F) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    let started = Instant::now();
+    let mut pauses = CONNECT_PAUSES.into_iter();
+    loop {
+        match (send().await, pauses.next()) {
+            (Err(ClientError::Unreachable(_)), Some(pause)) if started.elapsed() < CONNECT_RETRY_MAX => {
+                tokio::time::sleep(pause).await;
+            }
+            (settled, _) => return settled,
+        }
+    }
+}
+
 /// What a decision means for a hold. The answer's status was checked before; its thread is the hold's.
-fn read(hold: &Hold, binding: Binding<'_>, answer: DecisionAnswer) -> Result<Answer, ClientError> {
+fn read(hold: &Hold, binding: &Binding<'_>, answer: DecisionAnswer) -> Result<Answer, ClientError> {
     if answer.task_id.as_deref().is_some_and(|named| named != hold.task.as_str()) {
         return Err(ClientError::Contradiction("another task"));
     }

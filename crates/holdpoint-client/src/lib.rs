@@ -25,7 +25,9 @@ mod error;
 mod pace;
 mod poller;
 mod question;
+mod revision;
 mod settings;
+mod timeline;
 mod webhook;
 mod wire;
 
@@ -36,4 +38,5 @@ pub use pace::Pace;
 pub use poller::Doorbell;
 pub use question::LocalKey;
 pub use settings::{ClientSettings, GateUrl, GateUrlError, PlainHttp, Timeouts};
+pub use timeline::{Closed, Excerpts, Timeline, TimelineOptions};
 pub use webhook::WebhookReceiver;

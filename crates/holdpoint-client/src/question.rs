@@ -28,6 +28,16 @@ impl LocalKey {
         }
         Self(Hmac::new(&block.into()))
     }
+
+    /// A digest of `parts` that only this installation can make.
+    pub(crate) fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
 }
 
 impl fmt::Debug for LocalKey {
@@ -88,6 +98,7 @@ impl Question {
                     thread: ThreadId::new(thread),
                     binding,
                     review_url: answer.review_url.filter(|url| is_web_page(url)),
+                    revision: 0,
                 }))
             }
             InitialStatus::Unknown(word) => Err(ClientError::unknown_status(word)),
@@ -100,7 +111,7 @@ pub(crate) fn words(message: String) -> Option<String> {
     (!message.trim().is_empty()).then_some(message)
 }
 
-fn body_of(ask: &Ask) -> Result<Vec<u8>, ClientError> {
+pub(crate) fn body_of(ask: &Ask) -> Result<Vec<u8>, ClientError> {
     /// What the names and quotes around the fields take, roughly.
     const FRAME_BYTES: usize = 256;
     let summary: usize = ask.summary.iter().map(|bullet| bullet.len() + 3).sum();

@@ -94,17 +94,17 @@ impl ScriptedGate {
 
     /// Whether answers carry `payload_digest`; they do unless a test says otherwise.
     pub fn name_digests(&self, name: bool) {
-        self.shared.change(|state| state.names_digests = name);
+        self.shared.change(|state| state.names.digests = name);
     }
 
     /// Whether answers carry `revision_id`; they do unless a test says otherwise.
     pub fn name_revisions(&self, name: bool) {
-        self.shared.change(|state| state.names_revisions = name);
+        self.shared.change(|state| state.names.revisions = name);
     }
 
     /// Whether answers carry `thread_state`; they do unless a test says otherwise.
     pub fn name_states(&self, name: bool) {
-        self.shared.change(|state| state.names_states = name);
+        self.shared.change(|state| state.names.states = name);
     }
 
     /// Whether a reviewer's words stay on a thread when the proposal that they asked for comes; they go unless a test
@@ -172,6 +172,17 @@ impl ScriptedGate {
             state.recorded.iter().filter(|request| request.endpoint == Some(endpoint)).count() >= count
         };
         self.shared.until(arrived).await;
+    }
+
+    /// Resolves when `count` threads are open.
+    pub async fn until_threads(&self, count: usize) {
+        self.shared.until(|state| state.threads.len() >= count).await;
+    }
+
+    /// Resolves when `count` revisions of `thread` were taken.
+    pub async fn until_revised(&self, thread: &str, count: usize) {
+        let taken = |state: &State| state.thread(thread).is_some_and(|thread| thread.revised() >= count);
+        self.shared.until(taken).await;
     }
 
     /// Resolves when exactly `count` requests are being kept waiting.

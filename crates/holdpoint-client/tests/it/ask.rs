@@ -14,7 +14,7 @@ async fn the_three_statuses_are_three_submissions() {
     let hold = held(&approver).await;
     assert_eq!(hold.thread.as_str(), "THR-00000001");
     assert_eq!(hold.task.as_str(), TASK);
-    assert_eq!(hold.binding, holdpoint_api::payload_digest(PAYLOAD));
+    assert_eq!(hold.binding, format!("{}#initial", holdpoint_api::payload_digest(PAYLOAD)));
     assert_eq!(hold.review_url.as_deref(), Some("http://127.0.0.1/threads/THR-00000001"));
 
     gate.set_initial(Initial::Allow);
@@ -144,6 +144,7 @@ async fn an_unknown_status_is_named_without_obeying_it() {
 async fn a_null_digest_or_task_contradicts_nothing() {
     let gate = ScriptedGate::start().await;
     gate.name_digests(false);
+    gate.name_revisions(false);
     gate.script(Endpoint::Requests, Script::edited(|answer| answer["task_id"] = json!(null)));
     let hold = held(&approver(&gate)).await;
     assert_eq!(hold.binding, holdpoint_api::payload_digest(PAYLOAD));

@@ -5,9 +5,12 @@
 mod ask;
 mod client;
 mod feed;
+mod house;
 mod redeem;
 mod resend;
+mod revise;
 mod settings;
 mod setup;
+mod timeline;
 mod wait;
 mod webhook;

@@ -11,9 +11,7 @@ pub(super) struct State {
     pub(super) poll_after_seconds: Option<u64>,
     pub(super) initial: Initial,
     pub(super) issues_tokens: bool,
-    pub(super) names_digests: bool,
-    pub(super) names_revisions: bool,
-    pub(super) names_states: bool,
+    pub(super) names: Names,
     pub(super) keeps_feedback: bool,
     pub(super) feed: Feed,
     pub(super) scripts: HashMap<Endpoint, VecDeque<Script>>,
@@ -24,6 +22,14 @@ pub(super) struct State {
     pub(super) threads: Vec<Thread>,
     answered: HashMap<String, (Vec<u8>, Answer)>,
     tokens: HashMap<String, Token>,
+}
+
+/// Which additive fields answers carry.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) digests: bool,
+    pub(super) revisions: bool,
+    pub(super) states: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +63,11 @@ impl Thread {
         self.decision.is_none() && self.feedback.is_none()
     }
 
+    /// How often it was revised.
+    pub(super) fn revised(&self) -> usize {
+        self.revisions.len() - 1
+    }
+
     fn revision(&self) -> &str {
         self.revisions.last().map_or(FIRST_REVISION, |(id, _)| id)
     }
@@ -87,9 +98,7 @@ impl Default for State {
             poll_after_seconds: None,
             initial: Initial::Review,
             issues_tokens: true,
-            names_digests: true,
-            names_revisions: true,
-            names_states: true,
+            names: Names { digests: true, revisions: true, states: true },
             keeps_feedback: false,
             feed: Feed::default(),
             scripts: HashMap::new(),
@@ -122,6 +131,10 @@ impl State {
                 thread.decision.get_or_insert(decision);
             }
         }
+    }
+
+    pub(super) fn thread(&self, id: &str) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.id == id)
     }
 
     fn thread_mut(&mut self, id: &str) -> &mut Thread {
@@ -200,7 +213,7 @@ impl State {
     fn judge(&mut self, task: &str, payload_digest: String) -> Answer {
         let mut fields = Map::new();
         fields.insert("task_id".to_owned(), json!(task));
-        if self.names_digests {
+        if self.names.digests {
             fields.insert("payload_digest".to_owned(), json!(payload_digest));
         }
         let status = match self.initial {
@@ -214,7 +227,7 @@ impl State {
                 fields.insert("thread_id".to_owned(), json!(id));
                 fields.insert("recommended_poll_after_seconds".to_owned(), json!(self.poll_after_seconds));
                 fields.insert("review_url".to_owned(), json!(format!("http://127.0.0.1/threads/{id}")));
-                if self.names_revisions {
+                if self.names.revisions {
                     fields.insert("revision_id".to_owned(), json!(FIRST_REVISION));
                 }
                 self.threads.push(Thread::new(id, task, payload_digest));
@@ -263,13 +276,13 @@ impl State {
         };
         answer["status"] = json!(status);
         answer["message"] = json!(message);
-        if self.names_states {
+        if self.names.states {
             answer["thread_state"] = json!(state);
         }
-        if self.names_revisions {
+        if self.names.revisions {
             answer["revision_id"] = json!(thread.revision());
         }
-        if self.names_digests {
+        if self.names.digests {
             answer["payload_digest"] = json!(thread.payload_digest);
         }
         if status == "pending_review" {
