@@ -19,7 +19,7 @@ use crate::server::{ANSWER_WITHIN, Server};
 const BEAT: Duration = Duration::from_secs(2);
 
 /// For the lock, at the start. Only a process of the same name can have it.
-const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]

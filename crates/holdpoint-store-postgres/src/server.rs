@@ -21,13 +21,13 @@ const SESSIONS_MAX: u32 = 8;
 const SESSION_WITHIN: Duration = Duration::from_secs(5);
 
 /// For an answer. Longer than the server's own limits, so that it is mostly the server that gives up, and says so.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 /// The server's limits, and what it has to promise. Keepalives end the sessions of a machine that is gone, and with them its
 /// locks, in half a minute.
 const SETTINGS: [(&str, &str); 6] = [
-    ("statement_timeout", "6s"),
-    ("lock_timeout", "5s"),
+    ("statement_timeout", "4s"),
+    ("lock_timeout", "2s"),
     ("idle_in_transaction_session_timeout", "10s"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
@@ -38,7 +38,7 @@ const SETTINGS: [(&str, &str); 6] = [
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// For the schema to be made or brought up to date, by us or by a process that starts at the same time.
-const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
+const MIGRATED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Which database, without who uses it and how they prove it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
 //! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
 //! - [`ScriptedGate`] is Gate on a socket, honest until it is scripted to misbehave.
+//! - [`PostgresDatabase`] is a database of a test's own on a real server.
 //! - [`FixedDefinitions`] says of every tool what it was told to say.
 
 #![expect(clippy::expect_used, reason = "a test kit fails the test that misuses it")]
@@ -18,6 +19,7 @@ mod clock;
 mod definitions;
 mod gate;
 mod journal;
+mod postgres;
 mod recorder;
 
 pub use approver::{RedeemScript, ReviseScript, ScriptedApprover, SubmitScript, Submitted, Verdict};
@@ -25,6 +27,7 @@ pub use clock::ManualClock;
 pub use definitions::FixedDefinitions;
 pub use gate::{Decision, Endpoint, Initial, Moment, Recorded, Script, ScriptedGate};
 pub use journal::{Fault, MemoryJournal, Operation};
+pub use postgres::PostgresDatabase;
 pub use recorder::MemoryRecorder;
 
 /// The cause of every failure that a test asked for.

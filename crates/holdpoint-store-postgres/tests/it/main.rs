@@ -1,0 +1,5 @@
+//! The journal on a real server.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod journal;
+mod opening;
