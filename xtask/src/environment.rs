@@ -15,7 +15,7 @@ const DENY: &str = "0.20.2";
 /// How much of the environment a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// The test runner alone.
+    /// The test runner, and the database of the other back end.
     Runner,
     /// Also tool servers, clients, a browser and the licence check.
     EndToEnd,
@@ -25,10 +25,10 @@ pub(crate) enum Need {
 pub(crate) fn install(need: Need) -> Result<()> {
     cargo_tool("nextest", NEXTEST)?;
     match need {
-        Need::Runner => Ok(()),
+        Need::Runner => debian_packages(&[POSTGRES]),
         Need::EndToEnd => {
             cargo_tool("deny", DENY)?;
-            debian_packages()?;
+            debian_packages(&[POSTGRES, CHROMIUM, NODE, PYTHON])?;
             node_packages()?;
             python_packages()
         }
@@ -55,23 +55,34 @@ struct Program {
     packages: &'static [&'static str],
 }
 
-const PROGRAMS: &[Program] = &[
-    Program {
-        present: || Path::new("/usr/bin/chromium").exists(),
-        packages: &["chromium", "fonts-dejavu-core"],
-    },
-    Program {
-        present: || runs("node", "--version") && runs("npm", "--version"),
-        packages: &["nodejs", "npm"],
-    },
-    Program {
-        present: || probe(python().args(["-c", "import venv, ensurepip"])).is_some(),
-        packages: &["python3", "python3-venv"],
-    },
-];
+const POSTGRES: Program = Program { present: has_postgres, packages: &["postgresql"] };
 
-fn debian_packages() -> Result<()> {
-    let missing: Vec<&str> = PROGRAMS
+const CHROMIUM: Program = Program {
+    present: || Path::new("/usr/bin/chromium").exists(),
+    packages: &["chromium", "fonts-dejavu-core"],
+};
+
+const NODE: Program = Program {
+    present: || runs("node", "--version") && runs("npm", "--version"),
+    packages: &["nodejs", "npm"],
+};
+
+const PYTHON: Program = Program {
+    present: || probe(python().args(["-c", "import venv, ensurepip"])).is_some(),
+    packages: &["python3", "python3-venv"],
+};
+
+/// Debian keeps the server's programs out of the way.
+fn has_postgres() -> bool {
+    let mut folders = vec![PathBuf::from("/usr/local/bin")];
+    if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    folders.iter().any(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+}
+
+fn debian_packages(programs: &[Program]) -> Result<()> {
+    let missing: Vec<&str> = programs
         .iter()
         .filter(|program| !(program.present)())
         .flat_map(|program| program.packages.iter().copied())
@@ -81,9 +92,9 @@ fn debian_packages() -> Result<()> {
     }
     if !runs("apt-get", "--version") {
         bail!(
-            "the end-to-end tests need {}\n\
+            "the tests need {}\n\
              hint: install them with the package manager of this machine; \
-             `cargo xtask test --quick` runs without them",
+             `cargo xtask test --quick` needs only `postgresql`",
             missing.join(", ")
         );
     }
