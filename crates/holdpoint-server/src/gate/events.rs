@@ -123,7 +123,8 @@ struct Merged {
     extra: Vec<holdpoint_api::ExtraField>,
 }
 
-/// What is absent stays as it was, except the payload: that is always given.
+/// What is absent stays as it was, except the payload: that is always given. A preview without words takes the one before
+/// away.
 fn merge(before: Revision, sent: holdpoint_api::Revision, now: Timestamp) -> Merged {
     let payload = sent.payload_text().to_owned();
     let payload_digest = sent.payload_digest();
@@ -134,7 +135,7 @@ fn merge(before: Revision, sent: holdpoint_api::Revision, now: Timestamp) -> Mer
         task_label: sent.task_label.unwrap_or(before.task_label),
         tool_name: sent.tool_name.unwrap_or(before.tool_name),
         subject: sent.subject.unwrap_or(before.subject),
-        preview: sent.preview.or(before.preview),
+        preview: sent.preview.or(before.preview).filter(|preview| !preview.trim().is_empty()),
         risk_level: sent.risk_level.or(before.risk_level),
         summary: sent.summary.unwrap_or(before.summary),
         payload,

@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use holdpoint_store::{AutomaticOutcome, ImageInfo, LogEntry, LogRow, LogSeq, ThreadId};
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::words::{self, When};
 use crate::visible::{self, Html};
@@ -50,13 +52,35 @@ pub(super) fn moments(
         }
         minted_before = minted;
         let mut moment = describe(&row.entry, When::new(row.at, now));
-        moment.elsewhere = row.thread_id.as_ref().filter(|id| *id != thread).map(|id| id.as_str().to_owned());
+        let about =
+            row.thread_id.as_ref().map(|id| id.as_str().to_owned()).or_else(|| named_thread(&row.entry));
+        moment.elsewhere = about.filter(|id| id != thread.as_str());
         if let Some(images) = images.get(&row.seq) {
             moment.images = images.iter().map(|image| image.id.0).collect();
         }
         moments.push(moment);
     }
     moments
+}
+
+/// The thread that an agent's event says it is about: a task may have several, and what happened in one must not look as if
+/// it had happened in another. Only what can be a thread's id becomes a link.
+fn named_thread(entry: &LogEntry) -> Option<String> {
+    let LogEntry::Event { payload: Some(payload), .. } = entry else { return None };
+    let NamedThread { thread_id } = serde_json::from_str(payload.get()).ok()?;
+    let digits = thread_id.strip_prefix("THR-")?;
+    let can_be_one = (1..=THREAD_DIGITS_MAX).contains(&digits.len())
+        && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit));
+    can_be_one.then(|| thread_id.into_owned())
+}
+
+/// More than the longest id that a Gate makes.
+const THREAD_DIGITS_MAX: usize = 64;
+
+#[derive(Deserialize)]
+struct NamedThread<'payload> {
+    #[serde(borrow)]
+    thread_id: Cow<'payload, str>,
 }
 
 impl Moment {

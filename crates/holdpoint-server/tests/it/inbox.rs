@@ -262,3 +262,38 @@ async fn a_thread_that_is_not_there_is_a_page() {
         assert!(page.text().contains("To the inbox"));
     }
 }
+
+/// A task may have several threads: each page tells which thread an event is about.
+#[tokio::test]
+async fn what_became_of_a_call_is_told_in_its_thread() {
+    let (world, key, _) = World::declared().await;
+    let cookie = world.sign_in().await;
+    let (mine, other) = (world.open(&key, "t").await, world.open(&key, "t").await);
+    for (event_type, summary, about) in [
+        ("task.started", "The first call of this task.", json!({})),
+        (
+            "tool.completed",
+            "It ran, and answered after 12 ms.",
+            json!({"thread_id": mine, "duration_ms": 12}),
+        ),
+        ("tool.failed", "Another one failed.", json!({"thread_id": other})),
+        ("step.completed", "Something odd.", json!({"thread_id": "THR-1/../../admin"})),
+        ("step.completed", "A number.", json!({"thread_id": 7})),
+        ("step.completed", "A list.", json!([1])),
+    ] {
+        let event = json!({"event_type": event_type, "event_summary": summary, "payload": about});
+        assert_eq!(world.send(post("/api/agent/tasks/t/events").key(&key).json(&event)).await.status, 201);
+    }
+    let page = world.page(&cookie, &format!("/threads/{mine}")).await;
+    let (_, timeline) = page.text().split_once("What happened").unwrap();
+    let moment = |said: &str| {
+        let moment = timeline.split("<li").find(|moment| moment.contains(said));
+        moment.unwrap_or_else(|| panic!("{said} is not told")).to_owned()
+    };
+    let link = format!("<a href=\"/threads/{other}\">");
+    assert!(moment("It ran, and answered after 12 ms.").contains("tool.completed"));
+    assert!(moment("Another one failed.").contains(&link));
+    for said in ["The first call", "It ran, and", "Something odd.", "A number.", "A list."] {
+        assert!(!moment(said).contains("<a href"), "{said}");
+    }
+}

@@ -165,3 +165,23 @@ async fn what_earlier_versions_said_and_showed_stays_to_be_seen() {
     assert!(!now.contains("/images/") && earlier.contains("/images/"));
     assert!(earlier.contains("Issue refund of $500 to customer cus_99"));
 }
+
+/// What was said of the first proposal must not stand above the next one.
+#[tokio::test]
+async fn a_revision_can_take_preview_and_summary_away() {
+    let (world, key, _) = World::declared().await;
+    let cookie = world.sign_in().await;
+    let mut body = crate::world::refund(500);
+    body["preview"] = json!("The whole sum, at once.");
+    let thread = world.ask(&key, "t", &body).await.json()["thread_id"].as_str().unwrap().to_owned();
+    let mut bare = revision("r2", 400);
+    bare["preview"] = json!("");
+    bare["summary"] = json!([]);
+    revise(&world, &key, "t", &format!("revision.t.{thread}"), bare).await;
+    let now = world.gate.thread(&ThreadId::new(thread.as_str())).await.unwrap().unwrap().revision;
+    assert_eq!((now.preview, now.summary), (None, vec![]));
+    let page = world.page(&cookie, &format!("/threads/{thread}")).await;
+    let (now, earlier) = page.text().split_once("Earlier versions").unwrap();
+    assert!(now.contains("Nothing but the title."));
+    assert!(!now.contains("The whole sum") && earlier.contains("The whole sum"));
+}
