@@ -240,3 +240,17 @@ impl Board {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ten thousand holds occupy here is theirs times this, their ids and channels, and three places in trees.
+    #[test]
+    fn a_hold_is_small() {
+        let tree_places = 3 * 2 * size_of::<(Instant, Arc<str>)>();
+        let channel = 2 * size_of::<Outcome>();
+        let hold = size_of::<(Arc<str>, Thread)>() + size_of::<Waiter>() + tree_places + 2 * channel;
+        assert!(hold < 2048, "{hold} bytes");
+    }
+}

@@ -234,7 +234,7 @@ async fn a_feed_that_fails_is_done_without_until_it_is_back() {
         let back = async {
             tokio::time::sleep(Duration::from_secs(90)).await;
             let read = reads(&gate);
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             assert_eq!(reads(&gate), read, "{name}: it rests again");
             gate.mute_feed(false);
             gate.decide(second.thread.as_str(), Decision::Approve);

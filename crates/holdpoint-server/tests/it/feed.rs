@@ -92,9 +92,9 @@ async fn it_names_what_happened_and_nothing_else() {
     let reply = world.send(post("/api/agent/tasks/d/events").key(key).json(&revision)).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
     let revised = changes(&world, key, Some(&three.cursor), 0).await;
-    assert_eq!(revised.threads, [asked.clone()]);
+    assert_eq!(revised.threads, std::slice::from_ref(&asked));
 
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     world.gate.sweep().await.unwrap();
     let swept = changes(&world, key, Some(&revised.cursor), 0).await;
     assert_eq!(BTreeSet::from_iter(swept.threads), BTreeSet::from([expired, asked]));
@@ -232,6 +232,6 @@ async fn nothing_is_missed_between_two_polls() {
         }
     }));
     let (one, two, three, _) = tokio::join!(reader(), reader(), reader(), decide);
-    let all = BTreeSet::from_iter(threads.iter().cloned());
+    let all: BTreeSet<String> = threads.iter().cloned().collect();
     assert_eq!([&one, &two, &three], [&all; 3]);
 }

@@ -15,6 +15,7 @@ mod doors;
 mod feed;
 mod inbox;
 mod live;
+mod many;
 mod races;
 mod repeats;
 mod revisions;
