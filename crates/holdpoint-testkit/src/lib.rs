@@ -7,6 +7,7 @@
 //! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
 //! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
 //! - [`ScriptedGate`] is Gate on a socket, honest until it is scripted to misbehave.
+//! - [`check_journal`] holds a journal against a model of it.
 //! - [`PostgresDatabase`] is a database of a test's own on a real server.
 //! - [`FixedDefinitions`] says of every tool what it was told to say.
 
@@ -19,6 +20,7 @@ mod clock;
 mod definitions;
 mod gate;
 mod journal;
+mod model;
 mod postgres;
 mod recorder;
 
@@ -27,6 +29,7 @@ pub use clock::ManualClock;
 pub use definitions::FixedDefinitions;
 pub use gate::{Decision, Endpoint, Initial, Moment, Recorded, Script, ScriptedGate};
 pub use journal::{Fault, MemoryJournal, Operation};
+pub use model::check_journal;
 pub use postgres::PostgresDatabase;
 pub use recorder::MemoryRecorder;
 

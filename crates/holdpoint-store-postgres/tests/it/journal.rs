@@ -10,7 +10,7 @@ use holdpoint_core::{
 };
 use holdpoint_store::conformance::journal::{Processes, run};
 use holdpoint_store_postgres::PostgresJournal;
-use holdpoint_testkit::PostgresDatabase;
+use holdpoint_testkit::{PostgresDatabase, check_journal};
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection};
 
@@ -21,8 +21,8 @@ pub(crate) struct OnServer {
     running: Mutex<HashMap<Arc<str>, PostgresJournal>>,
 }
 
-impl OnServer {
-    pub(crate) fn new() -> Self {
+impl Default for OnServer {
+    fn default() -> Self {
         Self { database: PostgresDatabase::create(), running: Mutex::default() }
     }
 }
@@ -43,7 +43,12 @@ impl Processes for OnServer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance() {
-    run(async || OnServer::new()).await;
+    run(async || OnServer::default()).await;
+}
+
+#[test]
+fn the_journal_is_its_model() {
+    check_journal::<OnServer>(24);
 }
 
 async fn open(database: &PostgresDatabase, owner: &str) -> PostgresJournal {

@@ -12,6 +12,7 @@ use holdpoint_core::{
 };
 use holdpoint_store::conformance::journal::{Processes, run};
 use holdpoint_store_sqlite::SqliteJournal;
+use holdpoint_testkit::check_journal;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
@@ -24,8 +25,8 @@ pub(crate) struct OnFile {
     running: Mutex<HashMap<Arc<str>, SqliteJournal>>,
 }
 
-impl OnFile {
-    pub(crate) fn new() -> Self {
+impl Default for OnFile {
+    fn default() -> Self {
         Self { folder: TempDir::new().unwrap(), running: Mutex::default() }
     }
 }
@@ -47,7 +48,12 @@ impl Processes for OnFile {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conformance() {
-    run(async || OnFile::new()).await;
+    run(async || OnFile::default()).await;
+}
+
+#[test]
+fn the_journal_is_its_model() {
+    check_journal::<OnFile>(48);
 }
 
 fn at(seconds: i64) -> Timestamp {
