@@ -16,6 +16,7 @@ mod feed;
 mod inbox;
 mod live;
 mod many;
+mod proposals;
 mod races;
 mod repeats;
 mod revisions;
