@@ -89,6 +89,7 @@ impl Rows {
         }
         if let Some(settled) = effect_of(&step)
             && let Some(run) = self.effects.iter_mut().find(|run| run.hold == Some(id))
+            && settled.from().contains(&run.state)
         {
             run.state = settled.to();
             run.changed_at = at;
@@ -132,10 +133,11 @@ impl Rows {
 
     pub(super) fn withdrawn(&self, since: Timestamp, limit: usize) -> Vec<HeldCall> {
         let rows = self.holds.iter().zip(&self.changed_at);
-        rows.filter(|(row, changed_at)| row.state == HoldState::Cancelled && **changed_at >= since)
-            .map(|(row, _)| row.clone())
-            .take(limit)
-            .collect()
+        let mut withdrawn: Vec<_> = rows
+            .filter(|(row, changed_at)| row.state == HoldState::Cancelled && **changed_at >= since)
+            .collect();
+        withdrawn.sort_by_key(|(_, changed_at)| **changed_at);
+        withdrawn.into_iter().map(|(row, _)| row.clone()).take(limit).collect()
     }
 
     pub(super) fn effect(&self, server: &ServerName, key: &EffectKey) -> Option<&EffectRun> {
