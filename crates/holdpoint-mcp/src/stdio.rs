@@ -36,7 +36,7 @@ use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-/// For calls that were told to end, after those that run had their time.
+/// For what was told to end, after what runs had its time.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// One server over stdio.
@@ -124,7 +124,12 @@ pub async fn run(
         source,
     })?;
     let reason = relay(options, (client_in, client_out), (server_out, server_in)).await;
-    let status = child.stop(grace).await;
+    let patience = match reason {
+        ExitReason::ClientClosed | ExitReason::ServerEnded { .. } => grace,
+        // It has had its time since its input was closed.
+        ExitReason::Stopped => LAST_WORDS.min(grace),
+    };
+    let status = child.stop(patience, grace).await;
     Ok(match reason {
         ended @ (ExitReason::ClientClosed | ExitReason::Stopped) => ended,
         ExitReason::ServerEnded { .. } => ExitReason::ServerEnded { status },

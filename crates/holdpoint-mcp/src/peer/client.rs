@@ -152,7 +152,7 @@ impl Client {
     pub async fn close(self) {
         let _already_over = self.service.cancel().await;
         if let Some(child) = self.child {
-            let _status = child.stop(GRACE).await;
+            let _status = child.stop(GRACE, GRACE).await;
         }
     }
 

@@ -64,10 +64,10 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Its input is closed; most servers end now. Then they are asked, then they are killed. A launcher such as `npx` may
+    /// Its input is closed; most servers end now. After `patience` they are asked, after `grace` they are killed. A launcher such as `npx` may
     /// end before what it launched, so the whole group has to be gone.
-    pub(crate) async fn stop(mut self, grace: Duration) -> Option<ExitStatus> {
-        let mut status = tokio::time::timeout(grace, self.child.wait()).await.ok();
+    pub(crate) async fn stop(mut self, patience: Duration, grace: Duration) -> Option<ExitStatus> {
+        let mut status = tokio::time::timeout(patience, self.child.wait()).await.ok();
         self.group.signal(Signal::Terminate);
         let gone = async {
             if status.is_none() {

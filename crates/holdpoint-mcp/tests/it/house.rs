@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use holdpoint_core::{
-    Answer, ApprovalToken, Approver, ApproverError, Ask, Effect, EffectKey, Gate, GateParts, Hold,
-    HoldLimits, Owner, Plan, PlanError, Policy, PolicyRevision, Principal, Question, Reconcile, Redemption,
-    Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall, ToolName, Verdict,
+    Answer, ApprovalToken, Approver, ApproverError, Ask, Effect, EffectKey, Event, Gate, GateParts, Hold,
+    HoldLimits, Owner, Plan, PlanError, Policy, PolicyRevision, Principal, Question, Reconcile, RecordError,
+    Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
+    ToolName, Verdict, What,
 };
 use holdpoint_mcp::{Action, Guard, MemoryPins, ToolActions};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
@@ -20,6 +21,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::Notify;
 
 pub(crate) const REVIEW_URL: &str = "https://gate.example/threads/THR-1";
 
@@ -135,10 +137,52 @@ impl Approver for WithPages {
     }
 }
 
+/// The evidence, with a stop before a call is dispatched.
+#[derive(Debug)]
+struct Paused {
+    recorder: Arc<MemoryRecorder>,
+    pause: Arc<Pause>,
+}
+
+/// Holds up calls that are about to be dispatched, where it is on.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    on: AtomicBool,
+    reached: Notify,
+    over: Notify,
+}
+
+impl Pause {
+    pub(crate) fn on(&self) {
+        self.on.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub(crate) fn over(&self) {
+        self.on.store(false, Ordering::Relaxed);
+        self.over.notify_one();
+    }
+}
+
+#[async_trait]
+impl Recorder for Paused {
+    async fn record(&self, event: Event<'_>) -> Result<(), RecordError> {
+        if matches!(event.what, What::Dispatching { .. }) && self.pause.on.load(Ordering::Relaxed) {
+            self.pause.reached.notify_one();
+            self.pause.over.notified().await;
+        }
+        self.recorder.record(event).await
+    }
+}
+
 pub(crate) struct House {
     pub(crate) approver: Arc<ScriptedApprover>,
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) recorder: Arc<MemoryRecorder>,
+    pub(crate) pause: Arc<Pause>,
     /// What the kernel goes by.
     pub(crate) rules: Arc<Rules>,
     /// What the proxy looks up.
@@ -150,14 +194,14 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new() -> Self {
         let (approver, journal) = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()));
-        let recorder = Arc::new(MemoryRecorder::new());
+        let (recorder, pause) = (Arc::new(MemoryRecorder::new()), Arc::new(Pause::default()));
         let (rules, actions, pins) =
             (Arc::new(Rules::default()), Arc::new(Rules::default()), Arc::new(MemoryPins::new()));
         let gate = Arc::new(Gate::new(GateParts {
             policy: Arc::clone(&rules) as _,
             approver: Arc::new(WithPages(Arc::clone(&approver))),
             journal: Arc::clone(&journal) as _,
-            recorder: Arc::clone(&recorder) as _,
+            recorder: Arc::new(Paused { recorder: Arc::clone(&recorder), pause: Arc::clone(&pause) }),
             clock: Arc::new(ManualClock::new()),
             owner: Owner("house".into()),
             limits: HoldLimits {
@@ -174,7 +218,7 @@ impl House {
             pins: Arc::clone(&pins) as _,
             default_patience: None,
         };
-        Self { approver, journal, recorder, rules, actions, pins, guard }
+        Self { approver, journal, recorder, pause, rules, actions, pins, guard }
     }
 
     pub(crate) fn set(&self, tool: &str, action: Action) {

@@ -167,6 +167,7 @@ async fn a_client_that_dies_in_a_run_finds_the_result_later() {
     pipes.kill_client().await;
     // Longer than it takes to end a server, shorter than what a run is given.
     tokio::time::sleep(Duration::from_secs(8)).await;
+    pipes.server_is_kept();
     pipes.answer(&result_of("1", "done")).await;
     assert_eq!(pipes.relay.await.unwrap(), ExitReason::ClientClosed);
     let holds = pipes.house.journal.holds();

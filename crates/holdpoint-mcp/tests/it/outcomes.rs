@@ -6,7 +6,7 @@ use crate::{
     web::{Web, text},
 };
 use async_trait::async_trait;
-use holdpoint_core::{HoldState, Principal, Standing, StillThere};
+use holdpoint_core::{EffectState, HoldState, Principal, Standing, StillThere};
 use holdpoint_testkit::{SubmitScript, Verdict};
 use std::sync::{Arc, atomic::Ordering};
 
@@ -110,6 +110,47 @@ async fn a_call_of_which_a_byte_went_out_may_have_run() {
     pipes.close_server().await;
     assert_eq!(status(&pipes.heard().await), "outcome_unknown");
     assert_eq!(pipes.house.journal.states(), [HoldState::Unknown]);
+}
+
+/// Withdrawn when it was dispatched already, and not yet sent: it did not run, and its effect is free.
+#[tokio::test(start_paused = true)]
+async fn a_call_cancelled_in_the_moment_of_dispatch_never_runs() {
+    let mut pipes = Pipes::new();
+    pipes.house.rules.effects.store(true, Ordering::Relaxed);
+    pipes.house.pause.on();
+    pipes.say(&write_call("1", "a")).await;
+    pipes.house.approver.decide("THR-1", Verdict::Approve);
+    pipes.house.pause.reached().await;
+    pipes.say(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#).await;
+    pipes.server_saw_nothing().await;
+    pipes.house.pause.over();
+    while pipes.house.journal.states() != [HoldState::Void] {
+        tokio::task::yield_now().await;
+    }
+    pipes.server_saw_nothing().await;
+    pipes.client_heard_nothing().await;
+    assert_eq!(pipes.house.journal.runs()[0].state, EffectState::Void);
+    // It may be proposed again, and is asked about.
+    pipes.say(&write_call("2", "a")).await;
+    pipes.house.approver.decide("THR-2", Verdict::Approve);
+    assert_eq!(pipes.seen().await, write_call("2", "a"));
+}
+
+#[tokio::test]
+async fn a_call_cancelled_in_the_moment_of_dispatch_never_runs_over_http() {
+    let web = Web::new().await;
+    web.house.pause.on();
+    web.house.approver.decide_all(Verdict::Approve);
+    let session = [("mcp-session-id", "s1")];
+    let (answer, ()) = tokio::join!(web.post_with(&session, write_call("1", "a")), async {
+        web.house.pause.reached().await;
+        let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+        assert_eq!(web.post_with(&session, cancel).await.status(), 202);
+        web.house.pause.over();
+    });
+    assert_eq!(status(&text(answer).await), "cancelled");
+    assert_eq!(web.house.journal.states(), [HoldState::Void]);
+    web.server_saw_nothing().await;
 }
 
 async fn until_dispatched(house: &House) {

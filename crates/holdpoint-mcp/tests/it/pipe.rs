@@ -146,6 +146,11 @@ impl Pipes {
         assert_eq!(self.server_lines.recv().await, None);
     }
 
+    /// Its input is open, and nothing waits there.
+    pub(crate) fn server_is_kept(&mut self) {
+        assert_eq!(self.server_lines.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    }
+
     pub(crate) fn close_client(&mut self) {
         self.client = None;
     }

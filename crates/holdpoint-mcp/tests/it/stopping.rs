@@ -79,7 +79,7 @@ async fn what_runs_comes_to_its_end() {
     assert_eq!(pipes.heard().await, result_of("1", "x"));
     // Nobody keeps a record of this one, and it is waited for all the same.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(!pipes.relay.is_finished());
+    pipes.server_is_kept();
     pipes.answer(&result_of("9", "y")).await;
     assert_eq!(pipes.heard().await, result_of("9", "y"));
     pipes.server_saw_the_end().await;
@@ -204,6 +204,27 @@ async fn over_http_what_runs_comes_to_its_end() {
     }
 }
 
+/// An answer that is still being given is under way, whoever was asked.
+#[tokio::test]
+async fn over_http_an_answer_is_under_way_until_it_is_out() {
+    for action in [Action::Gate, Action::Pass] {
+        let web = Web::new().await;
+        web.house.set("write", action);
+        web.house.approver.decide_all(Verdict::Approve);
+        let (answer, server) =
+            tokio::join!(web.post(write_call("1", "a")), async { web.asked().await.stream() });
+        let mut stream = Stream::new(answer);
+        web.house.guard.gate.close();
+        let early = tokio::time::timeout(Duration::from_millis(300), web.proxy.drain()).await;
+        assert!(early.is_err(), "it is being answered");
+        server.send(format!("data: {}\n\n", result_of("1", "x")).into()).await.unwrap();
+        drop(server);
+        assert_eq!(stream.message().await, result_of("1", "x"));
+        assert_eq!(stream.next().await, None);
+        drained(&web).await;
+    }
+}
+
 /// The client has left; what the tool says is recorded before the process ends.
 #[tokio::test]
 async fn over_http_a_run_that_nobody_waits_for_is_recorded() {
@@ -213,7 +234,9 @@ async fn over_http_a_run_that_nobody_waits_for_is_recorded() {
     let asked = web.asked().await;
     drop(stream);
     web.house.guard.gate.close();
-    assert!(web.proxy.drain().now_or_never().is_none(), "it runs");
+    // Long enough for everybody to notice that the client is gone.
+    let early = tokio::time::timeout(Duration::from_millis(300), web.proxy.drain()).await;
+    assert!(early.is_err(), "it runs");
     asked.json(result_of("1", "x"));
     drained(&web).await;
     let holds = web.house.journal.holds();
