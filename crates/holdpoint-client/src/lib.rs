@@ -5,7 +5,8 @@
 //!    contradicts nothing that was asked. Everything else is a refusal or an error.
 //! 2. A token is redeemed in exactly one attempt. No layer below sends anything twice: redirects and retries are off.
 //! 3. A request whose outcome is not known is sent again only where that cannot open a second thread.
-//! 4. A decision is read for the payload that was sent; one about another payload permits nothing.
+//! 4. A decision is read for the payload that was sent; one about another payload permits nothing. After a revision, one
+//!    of which it cannot be told which proposal it is about permits nothing either.
 //! 5. Plain HTTP goes to this machine only, unless the operator says otherwise. No proxy is taken from the environment.
 //! 6. The feed and webhooks are doorbells: they say which thread to read, and decide nothing.
 //! 7. Keys, tokens and bodies appear in no log, no error and no `Debug`.
@@ -15,8 +16,8 @@
 //! id binds. That a request to such a Gate whose reply was lost is found again: see [`ClientError::OutcomeUnknown`].
 //!
 //! # Deployment caveat
-//! Each long poll keeps one connection open, and where Gate has a feed there is one for all holds; proxies between here and Gate must let an answer take a minute, or the
-//! polls fail, are repeated, and decisions arrive late.
+//! Each long poll keeps one connection open, and where Gate has a feed there is one for all holds; proxies between here
+//! and Gate must let an answer take a minute, or the polls fail, are repeated, and decisions arrive late.
 
 mod approver;
 mod binding;

@@ -166,3 +166,6 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         Some(value)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,10 @@ use crate::{
     setup::{approver, pace, settings},
 };
 use holdpoint_client::{Closed, Excerpts, GateApprover, GateClient, LocalKey, Timeline, TimelineOptions};
-use holdpoint_core::{Admission, Caller, HeldCall, Journal as _, Outcome, PermittedCall, Ran, ToolCall};
+use holdpoint_core::{
+    Admission, Caller, Event, Facts, HeldCall, Journal as _, Outcome, PermittedCall, Ran, Recorder as _,
+    Secrets, ToolCall, What,
+};
 use holdpoint_testkit::{Decision, Endpoint, ManualClock, MemoryRecorder, Recorded, Script, ScriptedGate};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -64,6 +67,10 @@ impl Told {
     async fn events(&self) -> Vec<Value> {
         assert_eq!(self.timeline.close(GRACE).await, Closed::Empty);
         self.posted()
+    }
+
+    async fn withdrawn(&self) -> Vec<HeldCall> {
+        self.house.journal.withdrawn(Timestamp::MIN, 10).await.expect("a journal")
     }
 
     fn posted(&self) -> Vec<Value> {
@@ -310,8 +317,7 @@ async fn a_watch_survives_a_restart() {
     assert_eq!(before.timeline.close(GRACE).await, Closed::Empty);
     before.house.scripted.until_kept_waiting(0).await;
 
-    let withdrawn: Vec<HeldCall> =
-        before.house.journal.withdrawn(Timestamp::MIN, 10).await.expect("a journal");
+    let withdrawn = before.withdrawn().await;
     let evidence = Arc::new(MemoryRecorder::new());
     let after = Timeline::start(
         Arc::new(approver(&before.house.scripted)),
@@ -324,6 +330,77 @@ async fn a_watch_survives_a_restart() {
     before.until_posted("tool.too_late").await;
     assert_eq!(evidence.steps(), ["TooLate"]);
     assert_eq!(before.house.scripted.count(Endpoint::Validate), 0);
+}
+
+/// The kernel tells by itself of an approval that came while the call was being withdrawn.
+#[tokio::test]
+async fn what_was_told_as_too_late_is_not_watched_for() {
+    let told = told().await;
+    let (handle, call) = told.house.spawn_attended(pay(500));
+    told.house.thread(0).await;
+    told.house.scripted.until_kept_waiting(1).await;
+    handle.cancel();
+    assert_eq!(call.await.expect("a task"), "cancelled");
+    told.until_posted("tool.withdrawn").await;
+    let held = told.withdrawn().await.pop().expect("a hold");
+    let facts = Facts {
+        principal: held.identity.principal,
+        server: held.identity.server,
+        tool: held.identity.tool,
+        task: held.hold.task.clone(),
+        digest: held.identity.digest,
+        definition: None,
+        policy: held.policy,
+        effect: None,
+        secrets: Secrets::default(),
+    };
+    for what in [What::TooLate { hold: &held.hold }, What::Withdrawn { hold: &held.hold }] {
+        let event = Event { at: Timestamp::UNIX_EPOCH, facts: &facts, what };
+        told.timeline.record(event).await.expect("recorded");
+    }
+    let events = told.events().await;
+    assert_eq!(
+        types(&events),
+        ["task.started", "tool.requested", "tool.withdrawn", "tool.too_late"],
+        "not withdrawn a second time"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_time() {
+    let told = told_with(TimelineOptions { watched_for: SHORT, ..options() }).await;
+    let (handle, call) = told.house.spawn_attended(pay(500));
+    let thread = told.house.thread(0).await;
+    told.house.scripted.until_kept_waiting(1).await;
+    handle.cancel();
+    assert_eq!(call.await.expect("a task"), "cancelled");
+    told.until_posted("tool.withdrawn").await;
+    tokio::time::sleep(2 * SHORT).await;
+    told.house.scripted.until_kept_waiting(0).await;
+    told.house.scripted.decide(&thread, Decision::Approve);
+    tokio::time::sleep(SHORT).await;
+    assert!(!types(&told.events().await).contains(&"tool.too_late"));
+}
+
+#[tokio::test]
+async fn watches_are_bounded() {
+    const WATCHES_MAX: usize = 1024;
+    let told = told().await;
+    let (handle, call) = told.house.spawn_attended(pay(500));
+    let thread = told.house.thread(0).await;
+    told.house.scripted.until_kept_waiting(1).await;
+    handle.cancel();
+    assert_eq!(call.await.expect("a task"), "cancelled");
+    let held = told.withdrawn().await.pop().expect("a hold");
+    told.timeline.resume(vec![held; WATCHES_MAX + 10]);
+    told.house.scripted.decide(&thread, Decision::Approve);
+    let too_late = || told.evidence.steps().iter().filter(|step| *step == "TooLate").count();
+    while too_late() < WATCHES_MAX {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(too_late(), WATCHES_MAX);
+    assert_eq!(told.house.scripted.count(Endpoint::Validate), 0);
 }
 
 #[tokio::test]
