@@ -8,8 +8,8 @@ mod token;
 
 use crate::{
     Admission, Ask, Caller, Completion, Ending, Event, Facts, Gate, Grounds, HeldCall, Hold, HoldId,
-    HoldState, Identity, Liveness, NewHold, Opened, Rejection, Repeat, Stance, Step, Submission, ThreadId,
-    ToolCall, Unavailable, What, asking::Place, flight::Seat, gate::Doors, once::Once,
+    HoldState, Identity, Liveness, Moved, NewHold, Opened, Rejection, Repeat, Stance, Step, Submission,
+    ThreadId, ToolCall, Unavailable, What, asking::Place, flight::Seat, gate::Doors, once::Once,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -119,7 +119,7 @@ impl<'a> GatedCall<'a> {
                 Turn::Admitted(admission) => return Ok(admission),
                 Turn::Again(id, thread) => {
                     joined = Some(id);
-                    self.pause(thread).await?;
+                    self.pause(id, thread).await?;
                 }
                 Turn::Over => {}
             }
@@ -180,7 +180,9 @@ impl<'a> GatedCall<'a> {
         };
         let thread = asked.thread.clone();
         match self.write_down(asked).await? {
-            Opened::Mine(held) => self.end(&held, Ending::Cancelled, None).await?,
+            Opened::Mine(held) => {
+                let (Moved::Yes | Moved::No) = self.end(&held, Ending::Cancelled, None).await?;
+            }
             // Others wait for it.
             Opened::Joined(_) | Opened::Spent => {}
         }
@@ -275,7 +277,7 @@ impl<'a> GatedCall<'a> {
         let Some((owner, at)) = &held.claim else {
             return Ok(false);
         };
-        let is_fresh = *at >= self.gate.parts.clock.now() - CLAIM_STALE;
+        let is_fresh = !is_stale(*at, self.gate.parts.clock.now());
         Ok(is_fresh && self.liveness(owner).await? == Liveness::Alive)
     }
 
@@ -294,14 +296,11 @@ impl<'a> GatedCall<'a> {
     }
 
     /// Ends the hold and puts it on record. `words` are the reviewer's.
-    async fn end(&self, held: &HeldCall, ending: Ending, words: Option<&str>) -> Result<(), Rejection> {
+    async fn end(&self, held: &HeldCall, ending: Ending, words: Option<&str>) -> Result<Moved, Rejection> {
         let parts = &self.gate.parts;
         let step = Step::End { ending, words: words.map(Arc::from) };
-        match parts.journal.advance(held.id, step, parts.clock.now()).await {
-            // `No`: somebody else ended it first, which comes to the same: nothing runs here.
-            Ok(crate::Moved::Yes | crate::Moved::No) => {}
-            Err(_) => return Err(unrecordable(Some(held.hold.thread.clone()))),
-        }
+        let moved = parts.journal.advance(held.id, step, parts.clock.now()).await;
+        let moved = moved.map_err(|_| unrecordable(Some(held.hold.thread.clone())))?;
         match ending {
             // It leads nowhere by now, whether or not that is on record.
             Ending::Cancelled => {
@@ -309,11 +308,11 @@ impl<'a> GatedCall<'a> {
             }
             Ending::Rejected | Ending::Expired | Ending::ChangesRequested | Ending::Void => {}
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Somebody else is moving the hold: leave it alone for a moment, or for good when patience is over.
-    async fn pause(&mut self, thread: ThreadId) -> Result<(), Rejection> {
+    async fn pause(&mut self, id: HoldId, thread: ThreadId) -> Result<(), Rejection> {
         let remaining = self.remaining();
         if remaining.is_zero() || self.gate.doors() == Doors::Closed {
             return Err(Rejection::Pending { thread, review_url: None });
@@ -321,9 +320,25 @@ impl<'a> GatedCall<'a> {
         self.gate.parts.clock.sleep(remaining.min(PAUSE)).await;
         match self.caller.interest.stance() {
             Stance::Waiting => Ok(()),
-            Stance::Cancelled => Err(Rejection::Cancelled { thread: Some(thread) }),
+            Stance::Cancelled => {
+                self.abandon(id).await?;
+                Err(Rejection::Cancelled { thread: Some(thread) })
+            }
             Stance::Gone => Err(Rejection::Pending { thread, review_url: None }),
         }
+    }
+
+    /// Withdrawn by a caller that did not drive the hold. Where nobody drives it any more, it was the last: an approval
+    /// that comes later is not that of the next identical call.
+    async fn abandon(&self, id: HoldId) -> Result<(), Rejection> {
+        if self.gate.flights.passenger(id).is_some() {
+            return Ok(());
+        }
+        let held = self.gate.parts.journal.get(id).await.map_err(|_| unrecordable(None))?;
+        if let Some(held) = held.filter(|held| held.state == HoldState::Pending) {
+            let (Moved::Yes | Moved::No) = self.end(&held, Ending::Cancelled, None).await?;
+        }
+        Ok(())
     }
 
     async fn record(&self, what: What<'_>) -> Result<(), Rejection> {
@@ -341,6 +356,11 @@ impl<'a> GatedCall<'a> {
     fn remaining(&self) -> Duration {
         self.until.duration_since(self.gate.parts.clock.now()).try_into().unwrap_or(Duration::ZERO)
     }
+}
+
+/// On either side: a clock that was set back must not keep a claim for longer.
+fn is_stale(claimed_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(claimed_at).abs() > CLAIM_STALE
 }
 
 fn unrecordable(thread: Option<ThreadId>) -> Rejection {

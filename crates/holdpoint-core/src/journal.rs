@@ -383,7 +383,7 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// All effects that are not `void`: first the `unknown`, then the `taken`, then the `done`, latest first; at most `limit`.
     async fn effects(&self, limit: usize) -> Result<Vec<EffectRun>, JournalError>;
 
-    /// Whether the process that `owner` names still runs. A wrong `Alive` lets others wait, a wrong `Gone` lets them be
-    /// told *unknown*; neither lets anything run.
+    /// Whether the process that `owner` names still runs. A wrong `Alive` lets others wait; a wrong `Gone` lets them be told
+    /// *unknown*, and lets a read-only tool say, [`crate::Reconcile::settles_within`] after that, that nothing happened.
     async fn liveness(&self, owner: &Owner) -> Result<Liveness, JournalError>;
 }

@@ -1,6 +1,7 @@
 use crate::{
-    CallDigest, EffectId, EntryName, Event, Facts, Gate, HoldId, Journal, Moved, PolicyRevision, Ran,
-    Recorder, Rejection, Resolution, Resolver, Settled, Step, StoredResult, ThreadId, ToolCall, What,
+    CallDigest, EffectId, EntryName, Event, Facts, Gate, HoldId, Journal, JournalError, Moved,
+    PolicyRevision, Ran, Recorder, Rejection, Resolution, Resolver, Settled, Step, StoredResult, ThreadId,
+    ToolCall, What,
     flight::{Flight, Landing},
     ports::Clock,
 };
@@ -304,11 +305,19 @@ impl Delivery {
     }
 
     /// The caller has the answer: the same call sent again is a new call.
-    pub async fn delivered(mut self) {
+    pub async fn delivered(self) {
+        // A write that fails keeps the result for one more collection, which runs nothing.
+        let _unchanged = self.note().await;
+    }
+
+    /// The same, and says whether it is on record.
+    pub(crate) async fn note(mut self) -> Result<(), JournalError> {
         if let Some(done) = self.0.take() {
-            // A write that fails keeps the result for one more collection, which runs nothing.
-            let _unchanged = done.journal.advance(done.id, Step::Deliver, done.clock.now()).await;
+            // `No`: somebody else delivered it.
+            let (Moved::Yes | Moved::No) =
+                done.journal.advance(done.id, Step::Deliver, done.clock.now()).await?;
         }
+        Ok(())
     }
 }
 

@@ -32,14 +32,18 @@ pub enum SubmitScript {
 /// What Gate says to another proposal.
 #[derive(Clone, Debug)]
 pub enum ReviseScript {
-    /// It waits; what happens when nothing is scripted.
+    /// It waits; what happens when nothing is scripted and the thread is open.
     Hold,
     /// The rules reject it.
     Reject(Option<String>),
-    /// The thread is closed.
+    /// The thread is closed; what happens when nothing is scripted and it was decided.
     Closed,
     /// No usable answer.
     Fail,
+    /// It waits, and the answer is lost.
+    ReplyLost,
+    /// No answer, ever.
+    Hang,
 }
 
 /// How a thread is decided.
@@ -55,6 +59,11 @@ pub enum Verdict {
         expires_at: Option<Timestamp>,
         /// Which thread the answer names; `None`: the one that was asked about.
         thread: Option<ThreadId>,
+    },
+    /// This proposal of the thread is approved, with a fresh token; asked about another one, it is about something else.
+    ApproveProposal {
+        /// Which.
+        revision: u32,
     },
     /// Rejected, with the reviewer's words.
     Reject(Option<String>),
@@ -73,6 +82,8 @@ pub enum Verdict {
 pub enum RedeemScript {
     /// It vouches for it, whatever it is.
     Valid,
+    /// The same, after some time.
+    ValidAfter(Duration),
     /// It does not.
     Refuse(Refusal),
     /// No usable answer; the token may be used up.
@@ -239,7 +250,8 @@ impl Approver for ScriptedApprover {
             if matches!(inner.verdicts.get(&before.thread), Some(Verdict::RequestChanges(_))) {
                 inner.verdicts.remove(&before.thread);
             }
-            inner.revise_scripts.pop_front().unwrap_or(ReviseScript::Hold)
+            let scripted = inner.revise_scripts.pop_front();
+            scripted.unwrap_or_else(|| inner.takes_a_revision(before))
         });
         match script {
             ReviseScript::Hold => Ok(Revised::Held(Hold {
@@ -249,7 +261,8 @@ impl Approver for ScriptedApprover {
             })),
             ReviseScript::Reject(message) => Ok(Revised::Rejected { message }),
             ReviseScript::Closed => Ok(Revised::Closed),
-            ReviseScript::Fail => Err(fault()),
+            ReviseScript::Fail | ReviseScript::ReplyLost => Err(fault()),
+            ReviseScript::Hang => std::future::pending().await,
         }
     }
 
@@ -274,6 +287,10 @@ impl Approver for ScriptedApprover {
         });
         match script {
             RedeemScript::Valid => Ok(Redemption::Valid),
+            RedeemScript::ValidAfter(time) => {
+                tokio::time::sleep(time).await;
+                Ok(Redemption::Valid)
+            }
             RedeemScript::Refuse(refusal) => Ok(Redemption::Refused(refusal)),
             RedeemScript::Fail => Err(fault()),
             RedeemScript::Hang => std::future::pending().await,
@@ -304,6 +321,9 @@ impl Inner {
                 self.tokens.insert(token.clone(), (hold.task.clone(), false));
                 Ok(approved(hold.clone(), Some(token), None))
             }
+            Verdict::ApproveProposal { revision } if revision == hold.revision => {
+                self.answer(hold, Verdict::Approve)
+            }
             Verdict::ApproveWith { token, expires_at, thread } => {
                 let thread = thread.unwrap_or_else(|| hold.thread.clone());
                 Ok(approved(Hold { thread, ..hold.clone() }, token, expires_at))
@@ -311,8 +331,23 @@ impl Inner {
             Verdict::Reject(message) => Ok(Answer::Rejected { message }),
             Verdict::Expire => Ok(Answer::Expired { message: None }),
             Verdict::RequestChanges(message) => Ok(Answer::ChangesRequested { message }),
-            Verdict::OtherPayload => Ok(Answer::OtherPayload),
+            Verdict::ApproveProposal { .. } | Verdict::OtherPayload => Ok(Answer::OtherPayload),
             Verdict::Fail => Err(fault()),
+        }
+    }
+
+    fn takes_a_revision(&self, before: &Hold) -> ReviseScript {
+        match self.verdicts.get(&before.thread) {
+            Some(Verdict::Approve | Verdict::ApproveWith { .. } | Verdict::Reject(_) | Verdict::Expire) => {
+                ReviseScript::Closed
+            }
+            Some(
+                Verdict::ApproveProposal { .. }
+                | Verdict::RequestChanges(_)
+                | Verdict::OtherPayload
+                | Verdict::Fail,
+            )
+            | None => ReviseScript::Hold,
         }
     }
 

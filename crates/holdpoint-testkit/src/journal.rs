@@ -94,6 +94,11 @@ impl MemoryJournal {
         lock(&self.inner).dead.push(Owner(owner.into()));
     }
 
+    /// Damages the latest hold behind the journal's back.
+    pub fn tamper(&self, damage: impl FnOnce(&mut HeldCall)) {
+        lock(&self.inner).rows.holds.last_mut().map(damage).expect("there is a hold");
+    }
+
     /// How often `operation` was called, failures included.
     pub fn calls(&self, operation: Operation) -> usize {
         lock(&self.inner).calls.get(&operation).copied().unwrap_or(0)

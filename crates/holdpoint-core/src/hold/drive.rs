@@ -1,13 +1,13 @@
 //! From a hold to a permit: waiting for the decision, and acting on it.
 
-use super::{CLAIM_STALE, GatedCall, Turn, left, pending, token::proof, unrecordable};
+use super::{CLAIM_STALE, GatedCall, Turn, is_stale, left, pending, token::proof, unrecordable};
 use crate::{
-    Admission, Answer, Approval, Completion, Decision, Delivery, Ending, Event, Flaw, Grounds, HeldCall,
-    Liveness, Mismatch, Moved, Redemption, Rejection, Resolution, Stance, Step, Unavailable, What,
+    Admission, Answer, Approval, ApprovalToken, Completion, Decision, Delivery, Ending, Event, Flaw, Grounds,
+    HeldCall, Liveness, Mismatch, Moved, Redemption, Refusal, Rejection, Resolution, Stance, Step,
+    Unavailable, What,
     flight::{Flight, Landing},
-    once::in_doubt,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 /// What a reviewer's yes came to.
@@ -28,12 +28,21 @@ impl GatedCall<'_> {
         let remaining = self.remaining();
         let landed = tokio::select! {
             biased;
-            stance = self.caller.interest.ended() => return Err(left(held, stance)),
+            stance = self.caller.interest.ended() => Err(stance),
             landed = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => {
-                landed.map_or(Landing::Left, |landing| landing.clone())
+                Ok(landed.map_or(Landing::Left, |landing| landing.clone()))
             }
             () = self.gate.closing() => return Err(pending(held)),
             () = self.gate.parts.clock.sleep(remaining) => return Err(pending(held)),
+        };
+        let landed = match landed {
+            Ok(landed) => landed,
+            Err(stance) => {
+                if stance == Stance::Cancelled {
+                    self.abandon(held.id).await?;
+                }
+                return Err(left(held, stance));
+            }
         };
         match landed {
             Landing::Ran(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
@@ -52,7 +61,7 @@ impl GatedCall<'_> {
             biased;
             stance = self.caller.interest.ended() => {
                 if stance == Stance::Cancelled && !flight.has_passengers() {
-                    self.end(&held, Ending::Cancelled, None).await?;
+                    let (Moved::Yes | Moved::No) = self.end(&held, Ending::Cancelled, None).await?;
                 }
                 return Err(left(&held, stance));
             }
@@ -82,7 +91,12 @@ impl GatedCall<'_> {
             }
             Answer::OtherPayload => (Ending::Void, Rejection::Mismatch { thread, what: Mismatch::Payload }),
         };
-        self.end(&held, ending, rejection.message()).await?;
+        match (self.end(&held, ending, rejection.message()).await?, &rejection) {
+            // `No`: what could not be written may have been; nothing runs here, for certain.
+            (Moved::Yes, _) | (Moved::No, Rejection::Unavailable { .. }) => {}
+            // Another process has acted on another answer, and may have run it: this one's answer is that one's.
+            (Moved::No, _) => return Ok(Turn::Again(held.id, held.hold.thread)),
+        }
         // Who rides along did not cancel: with the flight left, they ask anew.
         if ending != Ending::Cancelled {
             flight.land(Landing::Refused(rejection.clone()));
@@ -105,35 +119,24 @@ impl GatedCall<'_> {
     /// From a reviewer's yes to `dispatched`: about this call, unchanged on our side, claimed, redeemed, recorded.
     /// In that order, so that the approval of another call is never used up here.
     async fn redeem(&self, held: &HeldCall, approval: Approval) -> Yes {
-        let parts = &self.gate.parts;
         let thread = &held.hold.thread;
-        let now = parts.clock.now();
-        let token = match proof(self.ask.tokens, held, approval, now) {
-            Ok(token) => token,
-            Err(flaw) => return void(Rejection::TokenInvalid { thread: thread.clone(), flaw }),
-        };
-        if let Err(rejection) = self.recheck(held).await {
-            return void(rejection);
-        }
-        let unavailable = |what| void(Rejection::Unavailable { what, thread: Some(thread.clone()) });
-        let Ok(stale_before) = self.stale_before(held, now).await else {
-            return unavailable(Unavailable::Journal);
-        };
-        let claim = Step::Claim { owner: parts.owner.clone(), stale_before };
-        match parts.journal.advance(held.id, claim, now).await {
+        let checked = self.checked(held, approval).await;
+        // To refuse, too: a neighbour may have read the same approval, redeemed its token, and be about to run it.
+        match self.claim(held).await {
             Ok(Moved::Yes) => {}
             Ok(Moved::No) => return Yes::Taken,
-            Err(_) => return unavailable(Unavailable::Journal),
+            Err(rejection) => return void(rejection),
         }
-        let grounds = match token {
-            None => Grounds::ApprovedWithoutToken(thread.clone()),
-            Some(token) => match self.spend(held, token).await {
+        let grounds = match checked {
+            Err(rejection) => return void(rejection),
+            Ok(None) => Grounds::ApprovedWithoutToken(thread.clone()),
+            Ok(Some(token)) => match self.spend(held, token).await {
                 Ok(Redemption::Valid) => Grounds::Approved(thread.clone()),
                 Ok(Redemption::Refused(refusal)) => {
                     let flaw = Flaw::Refused(refusal);
                     return void(Rejection::TokenInvalid { thread: thread.clone(), flaw });
                 }
-                Err(_) => return unavailable(Unavailable::Redemption),
+                Err(what) => return void(Rejection::Unavailable { what, thread: Some(thread.clone()) }),
             },
         };
         if self.caller.interest.stance() == Stance::Cancelled {
@@ -142,6 +145,23 @@ impl GatedCall<'_> {
             return Yes::No(Ending::Cancelled, Rejection::Cancelled { thread: Some(thread.clone()) });
         }
         self.dispatch(held, grounds).await
+    }
+
+    /// The token to redeem, if one is needed, of an approval that is about this call as it still is.
+    async fn checked(&self, held: &HeldCall, approval: Approval) -> Result<Option<ApprovalToken>, Rejection> {
+        let token = proof(self.ask.tokens, held, approval, self.gate.parts.clock.now())
+            .map_err(|flaw| Rejection::TokenInvalid { thread: held.hold.thread.clone(), flaw })?;
+        self.recheck(held).await?;
+        Ok(token)
+    }
+
+    async fn claim(&self, held: &HeldCall) -> Result<Moved, Rejection> {
+        let parts = &self.gate.parts;
+        let now = parts.clock.now();
+        let stale_before = self.stale_before(held, now).await?;
+        let claim = Step::Claim { owner: parts.owner.clone(), stale_before };
+        let claimed = parts.journal.advance(held.id, claim, now).await;
+        claimed.map_err(|_| unrecordable(Some(held.hold.thread.clone())))
     }
 
     /// Durable in the journal and on record as evidence, before the tool sees a byte.
@@ -173,7 +193,11 @@ impl GatedCall<'_> {
             return Yes::Taken;
         };
         match once.look().await {
-            Ok(Some(run)) if run.hold != Some(held.id) => void(in_doubt(run)),
+            Ok(Some(run)) if run.hold != Some(held.id) => {
+                // If it was given back meanwhile: this call's token is used up all the same.
+                let (thread, flaw) = (held.hold.thread.clone(), Flaw::Refused(Refusal::Used));
+                void(once.free().await.err().unwrap_or(Rejection::TokenInvalid { thread, flaw }))
+            }
             Ok(Some(_) | None) => Yes::Taken,
             Err(rejection) => void(rejection),
         }
@@ -182,10 +206,10 @@ impl GatedCall<'_> {
     /// Claims older than this are dead.
     async fn stale_before(&self, held: &HeldCall, now: Timestamp) -> Result<Timestamp, Rejection> {
         match &held.claim {
-            Some((owner, at)) if self.liveness(owner).await? == Liveness::Gone => {
-                Ok(at.saturating_add(jiff::SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX))
+            Some((owner, at)) if is_stale(*at, now) || self.liveness(owner).await? == Liveness::Gone => {
+                Ok(at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX))
             }
-            Some(_) | None => Ok(now - CLAIM_STALE),
+            Some(_) | None => Ok(now.saturating_sub(CLAIM_STALE).unwrap_or(Timestamp::MIN)),
         }
     }
 

@@ -4,6 +4,7 @@ use super::{GatedCall, Turn, left, unrecordable};
 use crate::{
     Admission, Delivery, HeldCall, HoldId, HoldState, Rejection,
     flight::{Landing, Seat},
+    once::in_doubt,
 };
 use jiff::SignedDuration;
 use std::{sync::Arc, time::Duration};
@@ -26,15 +27,27 @@ impl GatedCall<'_> {
         let delivery =
             Delivery::of_hold(held.id, flight, Arc::clone(&parts.journal), Arc::clone(&parts.clock));
         if too_old {
-            delivery.delivered().await;
+            // Not noted, it would be found here again and again.
+            delivery.note().await.map_err(|_| unrecordable(Some(held.hold.thread)))?;
             return Ok(Turn::Over);
         }
         if let Some(result) = held.result {
             return Ok(Turn::Admitted(Admission::Replay(result, delivery)));
         }
-        // Too large to keep. Said once; after that the same call is a new one, and a person decides about it.
+        // Too large to keep, or never heard. Said once; after that the same call is a new one, and a person decides.
         delivery.delivered().await;
-        Err(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect })
+        Err(self.without_result(held).await?)
+    }
+
+    /// It ran or may have run, and there is no answer to hand out.
+    async fn without_result(&self, held: HeldCall) -> Result<Rejection, Rejection> {
+        if let Some(key) = &held.effect {
+            let run = self.gate.parts.journal.effect(&held.identity.server, key).await;
+            if let Some(run) = run.map_err(|_| unrecordable(None))? {
+                return Ok(in_doubt(run));
+            }
+        }
+        Ok(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect })
     }
 
     /// The answer is on its way to the call that it ran for. A client that has it may send the same call again before
@@ -46,12 +59,13 @@ impl GatedCall<'_> {
     ) -> Result<Turn, Rejection> {
         tokio::select! {
             biased;
-            stance = self.caller.interest.ended() => Err(left(&held, stance)),
-            _ended = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => Ok(Turn::Over),
-            () = self.gate.parts.clock.sleep(DELIVERED_WITHIN) => match held.result {
-                Some(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
-                None => Err(Rejection::OutcomeUnknown { thread: Some(held.hold.thread), effect: held.effect }),
-            },
+            stance = self.caller.interest.ended() => return Err(left(&held, stance)),
+            _ended = landing.wait_for(|landing| !matches!(landing, Landing::Flying)) => return Ok(Turn::Over),
+            () = self.gate.parts.clock.sleep(DELIVERED_WITHIN) => {}
+        }
+        match held.result {
+            Some(result) => Ok(Turn::Admitted(Admission::Replay(result, Delivery::nothing()))),
+            None => Err(self.without_result(held).await?),
         }
     }
 
@@ -63,10 +77,12 @@ impl GatedCall<'_> {
         let Some(held) = held else {
             return Err(unrecordable(None));
         };
-        let thread = held.hold.thread;
+        let thread = held.hold.thread.clone();
         let message = held.words.as_deref().map(str::to_owned);
-        match (held.state, held.result) {
-            (HoldState::Done, Some(result)) => Ok(Some(Admission::Replay(result, Delivery::nothing()))),
+        match (held.state, &held.result) {
+            (HoldState::Done, Some(result)) => {
+                Ok(Some(Admission::Replay(result.clone(), Delivery::nothing())))
+            }
             (HoldState::Rejected, _) => Err(Rejection::Rejected { thread: Some(thread), message }),
             (HoldState::Expired, _) => Err(Rejection::Expired { thread, message }),
             (HoldState::ChangesRequested, _) => Err(Rejection::ChangesRequested { thread, message }),
@@ -75,7 +91,7 @@ impl GatedCall<'_> {
             }
             // It ran or may have run, and the answer went to somebody else.
             (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
-                Err(Rejection::OutcomeUnknown { thread: Some(thread), effect: held.effect })
+                Err(self.without_result(held).await?)
             }
         }
     }

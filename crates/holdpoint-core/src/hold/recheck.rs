@@ -41,18 +41,24 @@ impl GatedCall<'_> {
                 };
                 let effect = now.effect.as_ref().map(|effect| &effect.key);
                 let as_planned = now.tokens == self.ask.tokens && effect == self.facts.effect.as_ref();
-                Ok(!asked || !as_planned)
+                // The hold's own effect is the one that its run takes.
+                let as_held = effect == held.effect.as_ref();
+                Ok(!(asked && as_planned && as_held))
             }
         }
     }
 
     /// The call as it was when Gate was asked: its bytes run, even if this caller spelt the same arguments in another
-    /// order.
+    /// order. A journal that hands out another call's hold, or other bytes than were approved, lets nothing run.
     pub(super) fn frozen(&self, held: &HeldCall) -> Result<ToolCall, Rejection> {
+        let corrupt = || unrecordable(Some(held.hold.thread.clone()));
         let mut call = self.call.clone();
         if call.arguments.raw() != held.arguments.as_ref() {
             let frozen = held.arguments.clone().map_or(Ok(Arguments::absent()), Arguments::parse);
-            call.arguments = frozen.map_err(|_| unrecordable(Some(held.hold.thread.clone())))?;
+            call.arguments = frozen.map_err(|_| corrupt())?;
+        }
+        if held.identity != self.identity || call.digest() != self.identity.digest {
+            return Err(corrupt());
         }
         Ok(call)
     }

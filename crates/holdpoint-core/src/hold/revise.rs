@@ -20,16 +20,20 @@ impl GatedCall<'_> {
             Err(_) => return Err(unrecordable(thread)),
         }
         let revised = parts.approver.revise(&self.ask, &before.hold, repeat).await;
+        if self.caller.interest.stance() == Stance::Cancelled {
+            let held = match revised {
+                Ok(Revised::Held(proposal)) => Some(proposal),
+                Ok(Revised::Rejected { .. } | Revised::Closed) | Err(_) => None,
+            };
+            let thread = self.withdraw(held).await?;
+            return Err(Rejection::Cancelled { thread });
+        }
         let proposal = match revised {
             Ok(Revised::Held(proposal)) => proposal,
             Ok(Revised::Rejected { message }) => return Err(Rejection::Rejected { thread, message }),
             Ok(Revised::Closed) => return Ok(None),
             Err(_) => return Err(Rejection::Unavailable { what: Unavailable::Ask, thread }),
         };
-        if self.caller.interest.stance() == Stance::Cancelled {
-            let thread = self.withdraw(Some(proposal)).await?;
-            return Err(Rejection::Cancelled { thread });
-        }
         match self.write_down(proposal).await? {
             Opened::Mine(held) => {
                 self.record(crate::What::Held { id: held.id, hold: &held.hold }).await?;

@@ -2,7 +2,7 @@
 
 use super::GatedCall;
 use crate::{
-    Answer, Approval, ApprovalToken, ApproverError, Flaw, HeldCall, Redemption, Refusal, Tokens, What,
+    Answer, Approval, ApprovalToken, Flaw, HeldCall, Hold, Redemption, Refusal, Tokens, Unavailable, What,
 };
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +19,7 @@ impl GatedCall<'_> {
         &self,
         held: &HeldCall,
         token: ApprovalToken,
-    ) -> Result<Redemption, ApproverError> {
+    ) -> Result<Redemption, Unavailable> {
         let approver = &self.gate.parts.approver;
         let refused = match self.redeem_one(held, &token).await? {
             Redemption::Refused(Refusal::Invalid) => Redemption::Refused(Refusal::Invalid),
@@ -37,13 +37,13 @@ impl GatedCall<'_> {
     }
 
     /// On record either way: that a token was used up without an answer is what an auditor wants to know.
-    async fn redeem_one(&self, held: &HeldCall, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
+    async fn redeem_one(&self, held: &HeldCall, token: &ApprovalToken) -> Result<Redemption, Unavailable> {
         let answer = self.gate.parts.approver.redeem(&held.hold.task, token).await;
         let hash = Sha256::digest(token.expose().as_bytes()).into();
         let what = What::Redeemed { hold: &held.hold, token: hash, answer: answer.as_ref().ok().copied() };
-        // If this cannot be recorded, the dispatch that follows cannot either, and is refused.
-        let _refused_later = self.record(what).await;
-        answer
+        let recorded = self.record(what).await;
+        let redemption = answer.map_err(|_| Unavailable::Redemption)?;
+        recorded.map(|()| redemption).map_err(|_| Unavailable::Record)
     }
 }
 
@@ -54,7 +54,8 @@ pub(super) fn proof(
     approval: Approval,
     now: Timestamp,
 ) -> Result<Option<ApprovalToken>, Flaw> {
-    if approval.hold.thread != held.hold.thread || approval.hold.task != held.hold.task {
+    let proposal = |hold: &Hold| (hold.task.clone(), hold.thread.clone(), hold.revision);
+    if proposal(&approval.hold) != proposal(&held.hold) {
         return Err(Flaw::OtherThread);
     }
     match (tokens, approval.token) {

@@ -1,14 +1,12 @@
 //! One approval, at most one run: identical calls, restarts, neighbours, results that nobody got.
 
-use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay};
+use crate::house::{House, PATIENCE, RESULT_MAX, call, layered, pay, slow_line};
 use holdpoint_core::{
-    Admission, Answer, ApprovalToken, Approver, ApproverError, Ask, Caller, DefinitionDigest, Definitions,
-    Hold, HoldState, Interest, InterestHandle, Outcome, Redemption, Refusal, Repeat, Revised, ServerName,
-    Submission, TaskId, Tokens, ToolCall, ToolName,
+    Admission, Caller, DefinitionDigest, Definitions, HoldState, Interest, InterestHandle, Outcome, Refusal,
+    ServerName, TaskId, Tokens, ToolCall, ToolName,
 };
-use holdpoint_testkit::{Fault, Operation, RedeemScript, ScriptedApprover, SubmitScript, Verdict};
+use holdpoint_testkit::{Fault, Operation, RedeemScript, SubmitScript, Verdict};
 use std::{convert::Infallible, sync::Arc, time::Duration};
-use tokio::sync::Notify;
 use tower::{ServiceExt as _, service_fn, util::BoxCloneService};
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +170,7 @@ async fn a_run_whose_answer_is_lost_is_never_repeated_by_itself() {
     let failing = BoxCloneService::new(service_fn(|_: holdpoint_core::ToolCall| {
         std::future::pending::<Result<String, Infallible>>()
     }));
-    let lost = tokio::spawn(layered(&house.gate, failing).oneshot(pay(1).into()));
+    let lost = tokio::spawn(layered(&house.gate, failing, &house.runs).oneshot(pay(1).into()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     lost.abort();
     assert!(lost.await.unwrap_err().is_cancelled());
@@ -324,41 +322,13 @@ async fn one_of_two_callers_that_cancels_at_the_last_moment_does_not_take_the_ot
     assert_eq!((house.approver.opened().len(), house.ran().len()), (2, 1));
 }
 
-/// Gate, over a line on which an answer may take long.
-#[derive(Debug)]
-struct SlowLine {
-    gate: Arc<ScriptedApprover>,
-    arrives: Arc<Notify>,
-}
-
-#[async_trait::async_trait]
-impl Approver for SlowLine {
-    async fn submit(&self, ask: &Ask, task: &TaskId, repeat: Repeat) -> Result<Submission, ApproverError> {
-        self.arrives.notified().await;
-        self.gate.submit(ask, task, repeat).await
-    }
-
-    async fn revise(&self, ask: &Ask, before: &Hold, repeat: Repeat) -> Result<Revised, ApproverError> {
-        self.gate.revise(ask, before, repeat).await
-    }
-
-    async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
-        self.gate.wait(hold, patience).await
-    }
-
-    async fn redeem(&self, task: &TaskId, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
-        self.gate.redeem(task, token).await
-    }
-}
-
 /// While one process asks, another asks the same, runs it, and delivers: Gate answers the late question with the thread
 /// that was approved for that run. Without tokens nothing at Gate says that the approval is spent.
 #[tokio::test(start_paused = true)]
 async fn a_thread_that_has_let_a_call_run_does_not_let_it_run_again() {
     let house = House::with(Tokens::Off, None);
-    let arrives = Arc::new(Notify::new());
-    let line = SlowLine { gate: Arc::clone(&house.approver), arrives: Arc::clone(&arrives) };
-    let neighbour = house.neighbour_over(Arc::new(line));
+    let (line, arrives) = slow_line(&house);
+    let neighbour = house.neighbour_over(line);
     let late = neighbour.spawn(pay(1));
     tokio::time::sleep(Duration::from_secs(1)).await;
     house.approver.decide("THR-1", Verdict::Approve);

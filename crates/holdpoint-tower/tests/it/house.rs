@@ -1,78 +1,32 @@
 //! A gate with a counted tool behind it.
 
+mod line;
+mod policy;
+mod stop;
+mod tool;
+
+pub(crate) use line::slow_line;
+pub(crate) use policy::{HousePolicy, Says, ScriptedProbe};
+pub(crate) use stop::Stop;
+pub(crate) use tool::{Noted, Runs, Tool, call, mark, pay, refund};
+
 use holdpoint_core::{
-    Approver, Arguments, Ask, Caller, EntryName, Gate, GateParts, HoldLimits, Journal, Owner, Plan,
-    PlanError, Policy, PolicyRevision, Principal, Recorder, Rejection, Secrets, ServerName, TaskId, Tokens,
-    ToolCall, ToolName,
+    Admission, Approver, Caller, Completion, Gate, GateParts, HoldLimits, Journal, Owner, Recorder,
+    Rejection, Tokens, ToolCall,
 };
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use holdpoint_tower::{Attended, GateLayer, GateService, Refuse, RunOnce};
-use serde_json::value::RawValue;
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
+use std::{sync::Arc, time::Duration};
+use tower::{Layer, ServiceExt};
 
 pub(crate) const PATIENCE: Duration = Duration::from_mins(15);
 pub(crate) const HELD_MAX: usize = 4;
 pub(crate) const RESULT_MAX: usize = 64;
 pub(crate) const RESULT_KEPT: Duration = Duration::from_hours(24);
 
-/// `balance` passes, `wipe` is denied, `misfit` does not fit, everything else is gated.
-#[derive(Debug)]
-pub(crate) struct HousePolicy {
-    pub(crate) tokens: Tokens,
-    pub(crate) patience: Option<Duration>,
-    pub(crate) denies_all: AtomicBool,
-}
-
-impl Policy for HousePolicy {
-    fn plan(&self, call: &ToolCall) -> Result<Plan, PlanError> {
-        let entry = EntryName::new("entry");
-        if self.denies_all.load(Ordering::SeqCst) {
-            return Ok(Plan::Deny(entry));
-        }
-        match call.tool.as_str() {
-            "balance" => Ok(Plan::Pass(entry)),
-            "wipe" => Ok(Plan::Deny(entry)),
-            "misfit" => Err(PlanError { entry, problem: "argument `amount` is missing".into() }),
-            tool => Ok(Plan::Gate(Box::new(Ask {
-                entry,
-                workflow_name: "House".into(),
-                task_label: "label".into(),
-                tool_name: tool.into(),
-                subject: "subject".into(),
-                preview: None,
-                risk_level: None,
-                summary: vec![],
-                payload: RawValue::from_string(
-                    call.arguments.raw().map_or("{}".into(), std::string::ToString::to_string),
-                )
-                .unwrap(),
-                tokens: self.tokens,
-                patience: self.patience,
-                effect: None,
-                secrets: Secrets::default(),
-            }))),
-        }
-    }
-
-    fn revision(&self) -> PolicyRevision {
-        PolicyRevision::new("r1")
-    }
-}
-
-/// What processes may share: Gate, the journal, the tool's record.
-type Parts = (Arc<ScriptedApprover>, Arc<MemoryJournal>, Arc<Mutex<Vec<ToolCall>>>);
-type Tool = BoxCloneService<ToolCall, String, Infallible>;
 type Reject = fn(&Rejection) -> String;
 type Kept = fn(&[u8]) -> String;
-pub(crate) type Gated = GateService<RunOnce<Tool, fn(&String) -> Vec<u8>>, Refuse<Reject, Kept>>;
+pub(crate) type Gated = GateService<Noted, Refuse<Reject, Kept>>;
 
 /// One process: a gate over a journal and a Gate that may be shared with others.
 pub(crate) struct House {
@@ -82,8 +36,17 @@ pub(crate) struct House {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) policy: Arc<HousePolicy>,
     pub(crate) gate: Arc<Gate>,
-    runs: Arc<Mutex<Vec<ToolCall>>>,
+    pub(crate) runs: Runs,
     service: Gated,
+}
+
+/// How a process reaches what it shares with others.
+pub(crate) struct Ways {
+    pub(crate) owner: &'static str,
+    pub(crate) approver: Arc<dyn Approver>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) recorder: Option<Arc<dyn Recorder>>,
+    pub(crate) tool: Tool,
 }
 
 impl House {
@@ -92,50 +55,61 @@ impl House {
     }
 
     pub(crate) fn with(tokens: Tokens, patience: Option<Duration>) -> Self {
-        let parts = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()), Arc::default());
-        Self::build(tokens, patience, parts, Arc::new(ManualClock::new()), "one")
+        let (approver, journal) = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()));
+        let policy = Arc::new(HousePolicy::new(tokens, patience));
+        let runs = Runs::default();
+        let ways = Ways {
+            owner: "one",
+            approver: approver.clone(),
+            journal: journal.clone(),
+            recorder: None,
+            tool: runs.tool(),
+        };
+        Self::wire(approver, journal, policy, Arc::new(ManualClock::new()), runs, ways)
     }
 
     /// The same house after a restart, or its neighbour: same Gate, same journal, same tool, another process.
-    pub(crate) fn again(&self, owner: &str) -> Self {
-        let parts = (Arc::clone(&self.approver), Arc::clone(&self.journal), Arc::clone(&self.runs));
-        Self::build(self.policy.tokens, self.policy.patience, parts, Arc::clone(&self.clock), owner)
+    pub(crate) fn again(&self, owner: &'static str) -> Self {
+        self.again_over(Ways { owner, ..self.ways() })
     }
 
     /// A neighbour that reaches Gate by a way of its own.
     pub(crate) fn neighbour_over(&self, way: Arc<dyn Approver>) -> Self {
-        let parts = (Arc::clone(&self.approver), Arc::clone(&self.journal), Arc::clone(&self.runs));
-        let (policy, clock) = (Arc::clone(&self.policy), Arc::clone(&self.clock));
-        Self::wire(policy, way, parts, clock, "neighbour")
+        self.again_over(Ways { owner: "neighbour", approver: way, ..self.ways() })
     }
 
-    fn build(
-        tokens: Tokens,
-        patience: Option<Duration>,
-        parts: Parts,
-        clock: Arc<ManualClock>,
-        owner: &str,
-    ) -> Self {
-        let policy = Arc::new(HousePolicy { tokens, patience, denies_all: AtomicBool::new(false) });
-        let way = parts.0.clone();
-        Self::wire(policy, way, parts, clock, owner)
+    pub(crate) fn ways(&self) -> Ways {
+        Ways {
+            owner: "one",
+            approver: self.approver.clone(),
+            journal: self.journal.clone(),
+            recorder: None,
+            tool: self.runs.tool(),
+        }
+    }
+
+    pub(crate) fn again_over(&self, ways: Ways) -> Self {
+        let (approver, journal) = (Arc::clone(&self.approver), Arc::clone(&self.journal));
+        let (policy, clock) = (Arc::clone(&self.policy), Arc::clone(&self.clock));
+        Self::wire(approver, journal, policy, clock, self.runs.clone(), ways)
     }
 
     fn wire(
+        approver: Arc<ScriptedApprover>,
+        journal: Arc<MemoryJournal>,
         policy: Arc<HousePolicy>,
-        way: Arc<dyn Approver>,
-        (approver, journal, runs): Parts,
         clock: Arc<ManualClock>,
-        owner: &str,
+        runs: Runs,
+        ways: Ways,
     ) -> Self {
         let recorder = Arc::new(MemoryRecorder::new());
         let gate = Arc::new(Gate::new(GateParts {
             policy: policy.clone(),
-            approver: way,
-            journal: Arc::clone(&journal) as Arc<dyn Journal>,
-            recorder: Arc::clone(&recorder) as Arc<dyn Recorder>,
+            approver: ways.approver,
+            journal: ways.journal,
+            recorder: ways.recorder.unwrap_or_else(|| recorder.clone()),
             clock: clock.clone(),
-            owner: Owner(owner.into()),
+            owner: Owner(ways.owner.into()),
             limits: HoldLimits {
                 patience: PATIENCE,
                 held_max: HELD_MAX,
@@ -143,7 +117,7 @@ impl House {
                 result_kept: RESULT_KEPT,
             },
         }));
-        let service = layered(&gate, counted(&runs));
+        let service = layered(&gate, ways.tool, &runs);
         Self { approver, journal, recorder, clock, policy, gate, runs, service }
     }
 
@@ -166,48 +140,42 @@ impl House {
         tokio::spawn(async move { service.oneshot(Attended { call, caller: Some(caller) }).await.unwrap() })
     }
 
+    /// The tool has the call, and what comes of that is up to the test. `Err`: what the caller is told instead.
+    pub(crate) async fn begin(&self, call: ToolCall) -> Result<Completion, String> {
+        self.begin_as(call, Caller::staying(PATIENCE)).await
+    }
+
+    pub(crate) async fn begin_as(&self, call: ToolCall, caller: Caller) -> Result<Completion, String> {
+        match self.gate.admit_for(call, caller).await {
+            Ok(Admission::Run(permitted)) => {
+                let (call, receipt, completion) = permitted.into_parts();
+                self.runs.note_run(call);
+                self.runs.note_receipt(receipt);
+                Ok(completion)
+            }
+            Ok(Admission::Replay(result, _)) => Err(String::from_utf8(result.as_bytes().to_vec()).unwrap()),
+            Err(rejection) => Err(told(&rejection)),
+        }
+    }
+
     /// The raw arguments of every run.
     pub(crate) fn ran(&self) -> Vec<String> {
-        let runs = self.runs.lock().unwrap();
-        runs.iter()
-            .map(|call| call.arguments.raw().map_or("absent".into(), std::string::ToString::to_string))
-            .collect()
+        self.runs.arguments()
     }
 }
 
-pub(crate) fn layered(gate: &Arc<Gate>, tool: Tool) -> Gated {
-    let told: Refuse<Reject, Kept> = Refuse(
-        |rejection| format!("{}: {rejection}", rejection.status()),
-        |kept| String::from_utf8(kept.to_vec()).unwrap(),
-    );
+/// A caller that stays, with somebody to ask what happened.
+pub(crate) fn asking(probe: &Arc<ScriptedProbe>) -> Caller {
+    Caller { probe: Some(probe.clone()), ..Caller::staying(PATIENCE) }
+}
+
+pub(crate) fn told(rejection: &Rejection) -> String {
+    format!("{}: {rejection}", rejection.status())
+}
+
+pub(crate) fn layered(gate: &Arc<Gate>, tool: Tool, runs: &Runs) -> Gated {
+    let told: Refuse<Reject, Kept> = Refuse(told, |kept| String::from_utf8(kept.to_vec()).unwrap());
     let encode: fn(&String) -> Vec<u8> = |answer| answer.clone().into_bytes();
-    GateLayer::new(Arc::clone(gate), told).layer(RunOnce::new(tool, encode))
-}
-
-fn counted(runs: &Arc<Mutex<Vec<ToolCall>>>) -> Tool {
-    let runs = Arc::clone(runs);
-    BoxCloneService::new(service_fn(move |call: ToolCall| {
-        let text = match call.arguments.as_map().and_then(|map| map.get("size")) {
-            Some(size) => "x".repeat(size.as_u64().unwrap().try_into().unwrap()),
-            None => format!("ran {}", call.tool),
-        };
-        runs.lock().unwrap().push(call);
-        async move { Ok::<_, Infallible>(text) }
-    }))
-}
-
-pub(crate) fn call(tool: &str, arguments: &str) -> ToolCall {
-    ToolCall {
-        principal: Principal::new("local"),
-        server: ServerName::new("bank"),
-        tool: ToolName::new(tool),
-        arguments: Arguments::parse(arguments).unwrap(),
-        extra: serde_json::Map::new(),
-        definition: None,
-        task: TaskId::new("task-1"),
-    }
-}
-
-pub(crate) fn pay(amount: u32) -> ToolCall {
-    call("pay", &format!(r#"{{"amount":{amount}}}"#))
+    GateLayer::new(Arc::clone(gate), told)
+        .layer(Noted { runs: runs.clone(), tool: RunOnce::new(tool, encode) })
 }

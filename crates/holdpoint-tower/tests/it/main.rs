@@ -4,6 +4,15 @@
 
 mod at_most_once;
 mod binding;
+mod closing;
+mod crashes;
+mod effects;
+mod effects_in_doubt;
+mod evidence;
 mod house;
+mod recheck;
 mod refusals;
+mod results;
+mod revisions;
+mod stories;
 mod waiting;

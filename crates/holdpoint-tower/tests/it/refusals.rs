@@ -1,7 +1,7 @@
-use crate::house::{House, call, pay};
+use crate::house::{House, Says, call, pay};
 use holdpoint_core::{Caller, Interest, Refusal, Tokens};
 use holdpoint_testkit::{Fault, Operation, RedeemScript, SubmitScript, Verdict};
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 fn one_second() -> Duration {
     Duration::from_secs(1)
@@ -117,7 +117,7 @@ async fn a_rule_that_denies_by_the_time_of_the_approval_counts() {
     let house = House::new();
     let held = house.spawn(pay(1));
     house.approver.until_waiting(1).await;
-    house.policy.denies_all.store(true, Ordering::SeqCst);
+    house.policy.edit(|terms| terms.says = Says::Deny);
     house.approver.decide_all(Verdict::Approve);
     assert!(held.await.unwrap().starts_with("denied_by_config"));
     assert_eq!((house.approver.redeemed().len(), house.ran().len()), (0, 0));

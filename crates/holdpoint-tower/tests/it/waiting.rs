@@ -75,7 +75,7 @@ async fn a_held_call_does_not_occupy_the_tool() {
             |call: holdpoint_core::ToolCall| async move { Ok::<_, Infallible>(call.tool.to_string()) },
         );
     let narrow = BoxCloneService::new(ConcurrencyLimitLayer::new(1).layer(tool));
-    let service = layered(&house.gate, narrow);
+    let service = layered(&house.gate, narrow, &house.runs);
     let mut first = service.clone();
     let held = tokio::spawn(async move { first.ready().await.unwrap().call(pay(1).into()).await });
     house.approver.until_waiting(1).await;
