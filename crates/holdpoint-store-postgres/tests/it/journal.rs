@@ -48,7 +48,7 @@ async fn conformance() {
 
 #[test]
 fn the_journal_is_its_model() {
-    check_journal::<OnServer>(24);
+    check_journal::<OnServer>(16);
 }
 
 async fn open(database: &PostgresDatabase, owner: &str) -> PostgresJournal {

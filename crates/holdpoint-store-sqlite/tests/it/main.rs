@@ -4,3 +4,4 @@
 mod gate;
 mod journal;
 mod opening;
+mod upgrade;
