@@ -1,5 +1,5 @@
 //! Gate's state and the journal on real files.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod gate;
 mod journal;
