@@ -107,8 +107,10 @@ impl Outbound {
             completion.unsent(StoredResult::new(told)).await;
             return Outcome::Ours(reply::ended(&self.frame, &ended));
         };
-        let headers = std::mem::take(&mut *self.headers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut headers = std::mem::take(&mut *self.headers.lock().unwrap_or_else(PoisonError::into_inner));
         if completion.is_recorded() {
+            // What is recorded has to be read here.
+            headers.remove(header::ACCEPT_ENCODING);
             let (upstream, frame) = (self.proxy.upstream.clone(), Arc::clone(&self.frame));
             let bytes_max = self.proxy.options.answer_bytes_max;
             let calls = &self.proxy.calls;
@@ -173,7 +175,7 @@ impl Proxy {
             }
         };
         checks::strip_request(&mut parts.headers);
-        // What is recorded has to be read here.
+        // It may have to go on in a stream of ours.
         parts.headers.remove(header::ACCEPT_ENCODING);
         let (sight, seen) = Sight::pair();
         let server = Arc::new(AtServer { catalog: Arc::clone(&session.catalog), source });

@@ -222,6 +222,7 @@ impl Session {
                 let _runner_may_have_given_up = runner.send(Answered::TooLong);
             }
             Some(Expect::Initialize) | None => {
+                self.owed.one_less();
                 let problem = format!("the server's answer is longer than {bytes_max} bytes");
                 self.to_client.push_message(&reply::error(Some(id_raw), INTERNAL_ERROR, &problem));
             }

@@ -120,6 +120,26 @@ async fn unread_arguments_name_no_effect() {
     assert!(pipes.house.journal.runs().is_empty());
 }
 
+/// Without arguments there is nothing to be read: it runs once, and its answer is one that can be read here.
+#[tokio::test]
+async fn a_call_without_arguments_that_comes_to_have_an_effect_has_it_once() {
+    let web = Web::new().await;
+    web.house.set("t", Action::Pass);
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}"#;
+    for action in [Action::Pass, Action::Once] {
+        web.house.rules.set("t", action);
+        let (answer, ()) = tokio::join!(web.post_with(&[("accept-encoding", "gzip")], call), async {
+            let asked = web.asked().await;
+            assert!(action == Action::Pass || !asked.headers.contains_key("accept-encoding"));
+            asked.json(result_of("1", "x"));
+        });
+        assert_eq!(text(answer).await, result_of("1", "x"));
+    }
+    assert_eq!(states(&web.house), [EffectState::Done]);
+    assert_eq!(status(&text(web.post(call).await).await), "already_done");
+    web.server_saw_nothing().await;
+}
+
 /// Gate allows it, and yet it happens once.
 #[tokio::test(start_paused = true)]
 async fn an_allowed_call_has_its_effect_once() {
