@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::{memory_kib, processor_time};
 
+pub(crate) mod held;
 pub(crate) mod http;
 pub(crate) mod stdio;
 

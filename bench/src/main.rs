@@ -45,6 +45,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "relay-http" => threads()?.block_on(relay::http::serve(rest)),
         "relay-stdio" => threads()?.block_on(relay::stdio::pump(rest)),
         "load-http" => one_thread()?.block_on(load::http::main(rest)),
+        "hold-http" => threads()?.block_on(load::held::main(rest)),
         "call-http" => one_thread()?.block_on(load::http::call_once(rest)),
         "load-stdio" => load::stdio::main(rest),
         _ => bail!("unknown role `{role}`"),

@@ -9,12 +9,13 @@ use crate::process::{machine_ticks, own_ticks};
 
 mod click;
 mod gate;
+mod held;
 mod ours;
 mod proxies;
 mod report;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--rounds N] [--seconds S] [--only http|stdio|gate|click]... [--floor]
+usage: cargo xtask bench [--rounds N] [--seconds S] [--only http|stdio|gate|click|held]... [--floor]
 
   --rounds N    how often everything is measured; figures are medians (3)
   --seconds S   length of one sample (1)
@@ -39,10 +40,16 @@ pub(crate) enum Part {
     Stdio,
     Gate,
     Click,
+    Held,
 }
 
-const PARTS: [(&str, Part); 4] =
-    [("http", Part::Http), ("stdio", Part::Stdio), ("gate", Part::Gate), ("click", Part::Click)];
+const PARTS: [(&str, Part); 5] = [
+    ("http", Part::Http),
+    ("stdio", Part::Stdio),
+    ("gate", Part::Gate),
+    ("click", Part::Click),
+    ("held", Part::Held),
+];
 
 impl Plan {
     fn parse(arguments: &[String]) -> Result<Self> {
@@ -105,6 +112,11 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         && let Some(ours) = &plan.ours
     {
         report::click(&click::measure(ours)?);
+    }
+    if plan.has(Part::Held)
+        && let Some(ours) = &plan.ours
+    {
+        report::held(&held::measure(ours)?);
     }
     let (busy_after, all_after) = machine_ticks()?;
     let others = (busy_after - busy).saturating_sub(own_ticks()? - own);

@@ -93,7 +93,7 @@ struct Outcome {
     errors: u64,
 }
 
-type Connection = SendRequest<Full<Bytes>>;
+pub(crate) type Connection = SendRequest<Full<Bytes>>;
 
 async fn all(
     connections: Vec<Connection>,
@@ -146,7 +146,7 @@ enum Answer {
     Bad(String),
 }
 
-struct Target {
+pub(crate) struct Target {
     uri: Uri,
     question: Question,
     key: Option<String>,
@@ -160,7 +160,17 @@ impl Target {
         Ok(Self { uri: url.parse().context("bad address")?, question, key, next: AtomicU64::new(first) })
     }
 
-    async fn connect(&self) -> Result<Connection> {
+    /// For calls of tools.
+    pub(crate) fn of_calls(url: &str) -> Result<Self> {
+        Self::new(url, Question::ToolCall, None)
+    }
+
+    /// A call that is told apart by `n`.
+    pub(crate) fn request_for(&self, n: u64) -> Result<Request<Full<Bytes>>> {
+        self.post(&self.uri, call(n))
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Connection> {
         let authority = self.uri.authority().context("an address without host")?;
         let stream = TcpStream::connect(authority.as_str()).await.context("cannot connect")?;
         stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
@@ -170,7 +180,7 @@ impl Target {
     }
 
     /// What a client of the handshake era sends first; servers that learn their tools from it have them then.
-    async fn handshake(&self) -> Result<()> {
+    pub(crate) async fn handshake(&self) -> Result<()> {
         let mut connection = self.connect().await?;
         for message in [INITIALIZE, INITIALIZED, LIST] {
             let response = connection.send_request(self.post(&self.uri, message.to_owned())?).await?;

@@ -52,13 +52,13 @@ fn milliseconds(nanoseconds: u128) -> f64 {
 }
 
 /// Somebody who may decide, as the command line does.
-struct Reviewer {
-    address: String,
-    token: String,
+pub(crate) struct Reviewer {
+    pub(crate) address: String,
+    pub(crate) token: String,
 }
 
 impl Reviewer {
-    fn of(setup: &Setup) -> Result<Self> {
+    pub(crate) fn of(setup: &Setup) -> Result<Self> {
         let file = setup.data().join("server.json");
         let text =
             std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -68,13 +68,13 @@ impl Reviewer {
         Ok(Self { address, token: field("admin_token")?.to_owned() })
     }
 
-    fn connect(&self) -> Result<TcpStream> {
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect(&self.address).context("cannot connect to Gate")?;
         stream.set_nodelay(true).context("cannot set up the connection")?;
         Ok(stream)
     }
 
-    fn approve(&self, mut stream: TcpStream, thread: &str) -> Result<()> {
+    pub(crate) fn approve(&self, mut stream: TcpStream, thread: &str) -> Result<()> {
         let (Self { address, token }, body) = (self, r#"{"note":"bench"}"#);
         let request = format!(
             "POST /api/admin/threads/{thread}/approve HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\

@@ -71,6 +71,8 @@ impl Setup {
                 "preview": "{{ args.message }}",
                 "risk_level": "low",
                 "summary": ["Message {{ args.n }}"],
+                // Nobody gives up while a measurement goes on.
+                "approval": { "patience": "30m" },
             }),
         };
         setup.write("tools/bench.yaml", &json!({ "server": "bench", "tools": [tool] }))?;
@@ -104,7 +106,7 @@ impl Setup {
     fn start(&self, subcommand: &str) -> Result<Server> {
         let mut command = self.command();
         command
-            .args([subcommand, "--listen", "127.0.0.1:0", "--json", "--config"])
+            .args([subcommand, "--listen", "127.0.0.1:0", "--json", "--reviews-burst", "1000000", "--config"])
             .arg(self.config())
             .arg("--data")
             .arg(self.data());

@@ -2,6 +2,7 @@
 
 use super::click;
 use super::gate;
+use super::held;
 use super::proxies::{LEVELS, Measured, Path, Route, Samples};
 use crate::load::Sample;
 
@@ -133,6 +134,19 @@ pub(crate) fn machine(others_ticks: u64, all_ticks: u64) {
 
 fn at_least(what: &str, value: f64, target: f64) {
     verdict(what, value, "at least", target, value >= target);
+}
+
+/// What holding many costs.
+pub(crate) fn held(measured: &held::Measured) {
+    println!("\n{} calls held at once, embedded Gate, over HTTP", held::HELD);
+    at_most("KiB per held call", measured.kib_per_call, 32.0);
+    at_most("% of a core while idle", measured.idle_percent, 2.0);
+    at_most("approval to run p50, ms", percentile(&measured.approval_to_run, 50), 10.0);
+    at_most("approval to run p99, ms", percentile(&measured.approval_to_run, 99), 100.0);
+    println!(
+        "  the rest approved at once: {:.0} runs/s; {} calls ran, each once",
+        measured.rest_per_s, measured.ran
+    );
 }
 
 fn at_most(what: &str, value: f64, target: f64) {

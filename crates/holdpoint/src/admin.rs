@@ -51,7 +51,7 @@ impl Admin {
         match data.own_gate()? {
             Ownership::Running(server) => Ok(Self::Running(server)),
             Ownership::Ours(lock) => {
-                let gate = EmbeddedGate::open(data, lock, "http://127.0.0.1", CancellationToken::new());
+                let gate = EmbeddedGate::open(data, lock, "http://127.0.0.1", None, CancellationToken::new());
                 Ok(Self::Here(Box::new(gate.await?)))
             }
         }

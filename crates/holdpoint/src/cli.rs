@@ -1,7 +1,11 @@
 //! The command line. Names and exit codes here are what scripts rely on.
 
 use clap::{Args, Parser, Subcommand};
+use holdpoint_core::Resolution;
 use std::{net::SocketAddr, path::PathBuf};
+
+/// What is logged where nobody says otherwise.
+pub(crate) const LOG: &str = "warn";
 
 /// An approval gate in front of the tools that AI agents use.
 ///
@@ -21,7 +25,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// What to log to stderr: error, warn, info, debug or trace, or a filter like `holdpoint=debug`
-    #[arg(long, global = true, env = "HOLDPOINT_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, global = true, env = "HOLDPOINT_LOG", default_value = LOG, value_name = "FILTER")]
     pub(crate) log: String,
 }
 
@@ -31,6 +35,8 @@ pub(crate) enum Command {
     /// Run Gate, its inbox and the proxies of the configured servers in one process
     Up(UpArgs),
     /// Play four calls through a real gate, and let you approve one
+    ///
+    /// `holdpoint demo failures` plays what goes wrong elsewhere, and shows it stopped.
     Demo(DemoArgs),
     /// Put one tool server behind the gate, over stdio, for an MCP client to start
     ///
@@ -59,12 +65,21 @@ pub(crate) enum Command {
     /// The calls that wait, and those whose outcome is unknown
     #[command(subcommand)]
     Holds(HoldsCommand),
+    /// What calls did in the world, by the names that the configuration gives it
+    #[command(subcommand)]
+    Effects(EffectsCommand),
+    /// The log of what was asked, decided and run
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// The pinned definitions of the servers' tools
     #[command(subcommand)]
     Tools(ToolsCommand),
     /// Run the bundled demonstration tool server over stdio
     #[command(hide = true)]
     DemoServer(DemoServerArgs),
+    /// Run the tool server of `demo failures` over stdio
+    #[command(hide = true)]
+    DemoLedger(DemoServerArgs),
     /// Print a generated file: a JSON Schema of the configuration, or the command-line reference
     #[command(hide = true)]
     Generate(GenerateArgs),
@@ -99,12 +114,22 @@ pub(crate) struct UpArgs {
     /// The address that people and agents use, where a reverse proxy stands in front
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Reviews that one agent may open at once, before it is slowed down
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) reviews_burst: u32,
+    /// Reviews that one agent may open per minute after that
+    #[arg(long, value_name = "N", default_value_t = 120)]
+    pub(crate) reviews_per_minute: u32,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DemoArgs {
+    /// Which demonstration
+    #[command(subcommand)]
+    pub(crate) other: Option<OtherDemo>,
     /// Approve by itself, for scripts
     #[arg(long)]
     pub(crate) yes: bool,
@@ -114,6 +139,18 @@ pub(crate) struct DemoArgs {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OtherDemo {
+    /// Play what goes wrong elsewhere, and show it stopped; takes seconds and needs no network
+    Failures(FailuresArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FailuresArgs {
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
 }
 
 #[derive(Args, Debug)]
@@ -223,26 +260,137 @@ pub(crate) struct CreateAgentArgs {
     pub(crate) json: JsonArgs,
 }
 
+/// Which journal.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct JournalArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The configuration, where it names a journal that several proxies share
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum HoldsCommand {
     /// List them
-    List(InboxArgs),
+    List(ListHoldsArgs),
     /// Say what happened to a call whose outcome is unknown
     Resolve(ResolveArgs),
 }
 
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("outcome").required(true))]
+pub(crate) struct ListHoldsArgs {
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ResolveArgs {
     /// The review of the call
     #[arg(value_name = "THREAD")]
     pub(crate) thread: String,
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArgs,
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
+}
+
+/// What a person found out.
+#[derive(Args, Clone, Copy, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct OutcomeArgs {
     /// The tool ran: the same call is a new call from now on
-    #[arg(long, group = "outcome")]
+    #[arg(long)]
     pub(crate) ran: bool,
     /// The tool did not run: the same call is asked about anew
-    #[arg(long, group = "outcome")]
+    #[arg(long)]
     pub(crate) did_not_run: bool,
+}
+
+impl OutcomeArgs {
+    pub(crate) const fn resolution(self) -> Resolution {
+        if self.ran { Resolution::Ran } else { Resolution::DidNotRun }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EffectsCommand {
+    /// List those in doubt
+    List(ListEffectsArgs),
+    /// Say whether an effect in doubt happened
+    Resolve(ResolveEffectArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListEffectsArgs {
+    /// Those that were had, too
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResolveEffectArgs {
+    /// The tool's server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: String,
+    /// The effect's name, such as `refund:4711`
+    #[arg(value_name = "EFFECT")]
+    pub(crate) effect: String,
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArgs,
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check the whole log offline; exit code 1 and the first bad line if anything was changed
+    Verify(VerifyArgs),
+    /// Tell one call's story, from the question to the outcome
+    Show(ShowArgs),
+    /// Print a signed head of the log, to be kept elsewhere: `verify --checkpoint` then finds even a replaced log
+    Checkpoint(CheckpointArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The log's folder; without it, that of the data folder
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    /// A checkpoint that was kept elsewhere: the log must go on from it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// The public key that checkpoints must be signed with; without it, the one beside the log
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowArgs {
+    /// The review
+    #[arg(value_name = "THREAD")]
+    pub(crate) thread: String,
+    /// The log's folder; without it, that of the data folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckpointArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }

@@ -1,33 +1,30 @@
 //! The commands that look and decide: each is one question to Gate, the journal or the configuration.
 
+pub(crate) mod audit;
+pub(crate) mod holds;
+
 use crate::{
     admin::{Admin, Refused},
     cli::{
         AcceptArgs, AgentsCommand, ApplyArgs, CheckArgs, CreateAgentArgs, DecideArgs, ExplainArgs,
-        GateCommand, HoldsCommand, InboxArgs, ResolveArgs, SignInArgs, ToolsCommand,
+        GateCommand, InboxArgs, SignInArgs, ToolsCommand,
     },
     clock,
     configuration::{self, LookingEnv},
     data::DataFolder,
-    hints::Hinted as _,
     pins::PinFolder,
     print::{self, Table},
 };
 use anyhow::{Context, Result, bail};
 use holdpoint_config::{CaseResult, FingerprintKey, Mistake, Report};
-use holdpoint_core::{
-    Arguments, HoldState, Journal, Moved, Principal, Resolution, ServerName, Step, TaskId, ToolCall, ToolName,
-};
+use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName};
 use holdpoint_server::wire::{AppliedReport, CreatedAgent, Decided, OpenThread, SignInLinkReport};
-use holdpoint_store_sqlite::SqliteJournal;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Somebody decided before.
 const ALREADY_DECIDED: u8 = 3;
-/// Holds that one listing shows.
-const HOLDS_MAX: usize = 10_000;
 
 pub(crate) fn check(args: &CheckArgs) -> Result<ExitCode> {
     let env = LookingEnv::default();
@@ -206,89 +203,6 @@ pub(crate) async fn sign_in(args: &SignInArgs) -> Result<ExitCode> {
         print::note(&format!("signs in {} once, until {}", link.user, link.expires_at));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) async fn holds(command: HoldsCommand) -> Result<ExitCode> {
-    match command {
-        HoldsCommand::List(args) => list_holds(&args).await,
-        HoldsCommand::Resolve(args) => resolve_hold(&args).await,
-    }
-}
-
-async fn list_holds(args: &InboxArgs) -> Result<ExitCode> {
-    let journal = open_journal(&DataFolder::open(&args.data.data)?).await?;
-    let holds = journal.live(HOLDS_MAX).await?;
-    journal.close().await;
-    if args.json.json {
-        let rows: Vec<Value> = holds
-            .iter()
-            .map(|held| {
-                json!({
-                    "thread_id": held.hold.thread.as_str(),
-                    "task_id": held.hold.task.as_str(),
-                    "state": held.state.as_str(),
-                    "server": held.identity.server.as_str(),
-                    "tool": held.identity.tool.as_str(),
-                    "principal": held.identity.principal.as_str(),
-                    "digest": held.identity.digest.to_string(),
-                    "opened_at": held.opened_at,
-                })
-            })
-            .collect();
-        print::json(&rows)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if holds.is_empty() {
-        print::note("no call waits");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(["THREAD", "STATE", "SINCE", "SERVER", "TOOL"]);
-    for held in &holds {
-        let state = match held.state {
-            HoldState::Dispatched => "dispatched (running, or its outcome is unknown)",
-            HoldState::Done => "done (result not collected)",
-            state => state.as_str(),
-        };
-        table.row([
-            held.hold.thread.to_string(),
-            state.to_owned(),
-            print::age(held.opened_at, clock::now()),
-            held.identity.server.to_string(),
-            held.identity.tool.to_string(),
-        ]);
-    }
-    print::text(&table.to_string())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
-    let journal = open_journal(&DataFolder::open(&args.data.data)?).await?;
-    let holds = journal.live(HOLDS_MAX).await?;
-    let Some(held) = holds.iter().find(|held| held.hold.thread.as_str() == args.thread) else {
-        bail!(
-            "no live call has the review `{}`\n  hint: `holdpoint holds list` shows those that have one",
-            args.thread
-        );
-    };
-    let resolution = if args.ran { Resolution::Ran } else { Resolution::DidNotRun };
-    let moved = journal.advance(held.id, Step::Resolve(resolution), clock::now()).await?;
-    journal.close().await;
-    if moved == Moved::No {
-        bail!(
-            "the call of review `{}` is {}: only one that was sent to its tool can be resolved",
-            args.thread,
-            held.state.as_str(),
-        );
-    }
-    print::note(match resolution {
-        Resolution::Ran => "recorded that it ran; the same call is a new call from now on",
-        Resolution::DidNotRun => "recorded that it did not run; the same call is asked about anew",
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn open_journal(data: &DataFolder) -> Result<SqliteJournal> {
-    SqliteJournal::open(&data.path().join("journal.db")).await.hinted(holdpoint_store_sqlite::OpenError::hint)
 }
 
 pub(crate) fn tools(command: ToolsCommand) -> Result<ExitCode> {

@@ -4,13 +4,15 @@
 //! wrote where Node is installed. Only the agent is a script.
 
 mod agent;
+pub(crate) mod failures;
+pub(crate) mod ledger;
 mod record;
 mod script;
 mod tools;
 mod view;
 
 use crate::{
-    cli::{DemoArgs, DemoServerArgs},
+    cli::{DemoArgs, DemoServerArgs, OtherDemo},
     configuration,
     data::DataFolder,
     embedded::EmbeddedGate,
@@ -53,6 +55,9 @@ pub(crate) enum Ran {
 }
 
 pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode> {
+    if let Some(OtherDemo::Failures(args)) = &args.other {
+        return failures::run(args).await;
+    }
     let folder = Folder::make()?;
     let ended = tokio::select! {
         ended = play(args, &folder.0) => ended,
@@ -76,11 +81,11 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     let (listener, bound) = listen::bind(args.listen).await?;
     let url = format!("http://{bound}");
     let stop = CancellationToken::new();
-    let gate = EmbeddedGate::open(&data, data.own_gate_alone()?, &url, stop.clone()).await?;
+    let gate = EmbeddedGate::open(&data, data.own_gate_alone()?, &url, None, stop.clone()).await?;
     let config = written_config(&folder.join("config"))?;
     let declaration = config.declaration.as_ref().context("the demonstration has no gate.yaml")?;
     gate.server.apply(declaration, "demo").await?;
-    let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()) };
+    let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()), doorbells: None };
     let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
     View::opening(&tools.description, &gate.server.sign_in_link(None).await?.url);
 
@@ -92,7 +97,8 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let (proxy_in, proxy_out) = tokio::io::split(far);
     let proxy = tokio::spawn(async move { stdio::run(options, &tools.command, proxy_in, proxy_out).await });
-    let mut agent = Agent::connect(near).await?;
+    let (agent_in, agent_out) = tokio::io::split(near);
+    let mut agent = Agent::connect(agent_in, agent_out).await?;
 
     let scenes = (tools.script)(&work);
     let mut told = Vec::new();
@@ -142,7 +148,7 @@ async fn call(
             view.held(number, thread.id.as_str(), &url);
             asked = Some(thread.id.clone());
             if yes {
-                approve(&gate.server, thread.id).await?;
+                decide(&gate.server, thread.id, VerdictKind::Approve).await?;
             }
         }
         tokio::select! {
@@ -153,10 +159,10 @@ async fn call(
     }
 }
 
-async fn approve(gate: &GateServer, thread_id: ThreadId) -> Result<()> {
-    let note = Some("approved by --yes".to_owned());
-    let by = "demo --yes".to_owned();
-    gate.decide(DecideCommand { thread_id, revision_id: None, kind: VerdictKind::Approve, by, note }).await?;
+async fn decide(gate: &GateServer, thread_id: ThreadId, kind: VerdictKind) -> Result<()> {
+    let note = Some("decided by the demonstration".to_owned());
+    let by = "demo".to_owned();
+    gate.decide(DecideCommand { thread_id, revision_id: None, kind, by, note }).await?;
     Ok(())
 }
 

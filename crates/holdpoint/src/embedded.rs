@@ -20,6 +20,13 @@ pub(crate) struct EmbeddedGate {
     _lock: GateLock,
 }
 
+/// How many reviews one agent may open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flood {
+    pub(crate) burst: u32,
+    pub(crate) per_minute: u32,
+}
+
 /// Gate takes its time from here.
 #[derive(Debug)]
 struct GateClock;
@@ -36,6 +43,7 @@ impl EmbeddedGate {
         data: &DataFolder,
         lock: GateLock,
         public_url: &str,
+        flood: Option<Flood>,
         shutdown: CancellationToken,
     ) -> Result<Self> {
         let store = SqliteStore::open(&data.path().join("gate.db"))
@@ -45,6 +53,9 @@ impl EmbeddedGate {
         let url = public_url.parse().with_context(|| format!("`{public_url}` is not a URL"))?;
         let mut options = Options::new(url);
         options.admin_token = Some(token);
+        if let Some(Flood { burst, per_minute }) = flood {
+            (options.limits.threads_burst, options.limits.threads_per_minute) = (burst, per_minute);
+        }
         let server =
             GateServer::open(Arc::new(store.clone()), Arc::new(GateClock), options, shutdown).await?;
         Ok(Self { server, admin_token, store, _lock: lock })

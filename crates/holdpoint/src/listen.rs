@@ -1,5 +1,6 @@
 //! One listener for everything: `/servers/NAME/mcp` goes to the proxies, the rest to Gate.
 
+use crate::webhooks::Doorbells;
 use anyhow::{Context, Result};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -25,6 +26,8 @@ pub(crate) struct Site<P> {
     pub(crate) proxies: P,
     /// Gate's pages and API; `None` where Gate is elsewhere.
     pub(crate) gate: Option<axum::Router>,
+    /// Where Gate's webhooks are received; `None` where nobody waits for them here.
+    pub(crate) doorbells: Option<Doorbells>,
 }
 
 /// What answers under `/servers/`.
@@ -97,6 +100,13 @@ pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop
 async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Response<Body> {
     let request = match server_name(request.uri().path()).map(str::to_owned) {
         Some(name) => match site.proxies.serve(&name, request).await {
+            Ok(response) => return response,
+            Err(request) => request,
+        },
+        None => request,
+    };
+    let request = match &site.doorbells {
+        Some(doorbells) => match doorbells.answer(request).await {
             Ok(response) => return response,
             Err(request) => request,
         },

@@ -10,15 +10,20 @@ mod configuration;
 mod data;
 mod demo;
 mod embedded;
+#[cfg(debug_assertions)]
+mod failpoints;
 mod generate;
 mod hints;
+mod journals;
 mod listen;
 mod pins;
 mod print;
 mod proxy;
 mod random;
+mod reload;
 mod stop;
 mod up;
+mod webhooks;
 mod wiring;
 
 use anyhow::{Context, Result};
@@ -29,7 +34,9 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match log_to_stderr(&cli.log).and_then(|()| dispatch(cli.command)) {
+    // What goes wrong in a demonstration is what it shows.
+    let log = if matches!(cli.command, Command::Demo(_)) && cli.log == cli::LOG { "error" } else { &cli.log };
+    match log_to_stderr(log).and_then(|()| dispatch(cli.command)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}", hints::render(&error));
@@ -51,10 +58,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::SignIn(args) => block_on(Threads::One, commands::sign_in(&args)),
         Command::Gate(command) => block_on(Threads::One, commands::gate(command)),
         Command::Agents(command) => block_on(Threads::One, commands::agents(command)),
-        Command::Holds(command) => block_on(Threads::One, commands::holds(command)),
+        Command::Holds(command) => block_on(Threads::One, commands::holds::holds(command)),
+        Command::Effects(command) => block_on(Threads::One, commands::holds::effects(command)),
+        Command::Audit(command) => block_on(Threads::One, commands::audit::run(command)),
         Command::Up(args) => block_on(Threads::Several, up::up(&args)),
         Command::Serve(args) => block_on(Threads::Several, up::serve(&args)),
         Command::Demo(args) => block_on(Threads::Several, demo::run(&args)),
+        Command::DemoLedger(args) => demo::ledger::serve(&args.folder).map(|()| ExitCode::SUCCESS),
         Command::DemoServer(args) => block_on(Threads::One, demo::serve(&args)),
     }
 }

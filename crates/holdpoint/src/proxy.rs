@@ -4,29 +4,44 @@ use crate::{
     cli::ProxyArgs,
     configuration,
     data::DataFolder,
-    print,
+    print, reload, webhooks,
     wiring::{GateAddress, Wiring, child_command, process_task},
 };
 use anyhow::{Result, bail};
+use holdpoint_config::Config;
 use holdpoint_core::Principal;
 use holdpoint_mcp::stdio::{self, ChildCommand, ExitReason, StdioOptions};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Whoever may start this process: the operating system has authenticated them.
 pub(crate) const LOCAL: &str = "local";
 
 pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
-    let (command, wiring) = prepare(args).await?;
-    let options =
+    let Prepared { command, wiring, config } = prepare(args).await?;
+    let mut options =
         StdioOptions::new(wiring.guard(&args.server), Principal::new(LOCAL), process_task(&args.server)?);
+    options.calls_max = wiring.calls_max();
+    let stop = options.stop.clone();
+    let stopped = crate::stop::requested();
+    let settings = config.as_ref().and_then(|(_, config)| config.gate.as_ref()?.webhook.as_ref());
+    webhooks::listen(settings, &wiring, &stop).await?;
+    let following = config.map(|(path, config)| tokio::spawn(reload::follow(path, config, wiring.clone())));
     let (client_in, client_out) = stdio::process_io();
+    let mut relaying = std::pin::pin!(stdio::run(options, &command, client_in, client_out));
     let reason = tokio::select! {
-        reason = stdio::run(options, &command, client_in, client_out) => reason,
-        () = crate::stop::requested() => Ok(ExitReason::ClientClosed),
+        reason = &mut relaying => reason,
+        () = stopped => {
+            wiring.stop();
+            stop.cancel();
+            relaying.await
+        }
     };
+    if let Some(following) = following {
+        following.abort();
+    }
     wiring.close().await;
     match reason {
-        Ok(ExitReason::ClientClosed) => Ok(ExitCode::SUCCESS),
+        Ok(ExitReason::ClientClosed | ExitReason::Stopped) => Ok(ExitCode::SUCCESS),
         Ok(ExitReason::ServerEnded { status }) => {
             let how = status.map_or_else(|| "closed its output".to_owned(), |status| status.to_string());
             print::note(&format!("the tool server `{}` ended: {how}", args.server));
@@ -40,7 +55,14 @@ pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
     }
 }
 
-async fn prepare(args: &ProxyArgs) -> Result<(ChildCommand, Wiring)> {
+/// What a run needs, and where its configuration is, if it has one.
+struct Prepared {
+    command: ChildCommand,
+    wiring: Wiring,
+    config: Option<(PathBuf, Config)>,
+}
+
+async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
     let data = DataFolder::open(&args.data.data)?;
     if let Some((program, arguments)) = args.command.split_first() {
         if args.config.is_some() {
@@ -50,7 +72,7 @@ async fn prepare(args: &ProxyArgs) -> Result<(ChildCommand, Wiring)> {
         }
         let address = GateAddress::find(None)?;
         let wiring = Wiring::everything_gated(&args.server, &data, address).await?;
-        return Ok((ChildCommand::new(program, arguments), wiring));
+        return Ok(Prepared { command: ChildCommand::new(program, arguments), wiring, config: None });
     }
     let Some(path) = &args.config else {
         bail!(
@@ -61,5 +83,5 @@ async fn prepare(args: &ProxyArgs) -> Result<(ChildCommand, Wiring)> {
     let settings = configuration::server(&config, &args.server)?;
     let command = child_command(&args.server, settings)?;
     let wiring = Wiring::configured(&config, &data, GateAddress::find(config.gate.as_ref())?).await?;
-    Ok((command, wiring))
+    Ok(Prepared { command, wiring, config: Some((path.clone(), config)) })
 }

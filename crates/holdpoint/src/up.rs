@@ -4,10 +4,12 @@ use crate::{
     cli::UpArgs,
     configuration,
     data::DataFolder,
-    embedded::EmbeddedGate,
+    embedded::{EmbeddedGate, Flood},
     listen::{self, Proxies, Site},
     print,
     proxy::LOCAL,
+    reload,
+    webhooks::{self, Doorbells},
     wiring::{GateAddress, Wiring, process_task},
 };
 use anyhow::{Context, Result, bail};
@@ -19,15 +21,28 @@ use holdpoint_mcp::http::{HttpOptions, HttpProxy};
 use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
-use std::{collections::HashMap, net::SocketAddr, process::ExitCode};
+use std::{collections::HashMap, net::SocketAddr, process::ExitCode, time::Duration};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The agent that the proxies of this process are, at the Gate of this process.
 const AGENT: &str = "default";
 
+/// How long calls that run may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
 /// The proxies of the servers that are reached over HTTP, by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HttpProxies(HashMap<String, HttpProxy>);
+
+impl HttpProxies {
+    /// Waits until no call is under way any more.
+    async fn drain(&self) {
+        for proxy in self.0.values() {
+            proxy.drain().await;
+        }
+    }
+}
 
 impl Proxies for HttpProxies {
     async fn serve(
@@ -52,7 +67,42 @@ pub(crate) async fn serve(args: &UpArgs) -> Result<ExitCode> {
     let running = Running::start(args, &data, declaration.as_ref()).await?;
     let stopped = crate::stop::requested();
     running.ready(args.json.json, None)?;
-    running.until_stopped(HttpProxies::default(), None, stopped).await
+    running.until_stopped(None, stopped).await
+}
+
+/// The proxies' half of a running process.
+struct Tools {
+    wiring: Wiring,
+    proxies: HttpProxies,
+    doorbells: Option<Doorbells>,
+    stop: CancellationToken,
+    following: JoinHandle<()>,
+}
+
+impl Tools {
+    async fn start(args: &UpArgs, config: Config, data: &DataFolder, address: GateAddress) -> Result<Self> {
+        let wiring = Wiring::configured(&config, data, address).await?;
+        let proxies = http_proxies(&config, &wiring, &hosts(args)?)?;
+        let stop = CancellationToken::new();
+        let settings = config.gate.as_ref().and_then(|gate| gate.webhook.as_ref());
+        webhooks::listen(settings, &wiring, &stop).await?;
+        let doorbells = settings
+            .filter(|settings| settings.listen.is_none())
+            .map(|settings| Doorbells::new(settings, &wiring));
+        let path = args.config.clone().context("a configuration")?;
+        let following = tokio::spawn(reload::follow(path, config, wiring.clone()));
+        Ok(Self { wiring, proxies, doorbells, stop, following })
+    }
+
+    /// Tells those that wait, and lets those that run come to their end.
+    async fn stop(&self) {
+        self.following.abort();
+        self.wiring.stop();
+        if tokio::time::timeout(DRAIN, self.proxies.drain()).await.is_err() {
+            tracing::warn!("some calls were still running; their outcome is unknown if nobody gets their answer");
+        }
+        self.stop.cancel();
+    }
 }
 
 /// `holdpoint up`: Gate, inbox and proxies; without Gate where the configuration names another one.
@@ -65,18 +115,18 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
     let data = DataFolder::open(&args.data.data)?;
     if let Some(settings) = &config.gate {
         let address = GateAddress::find(Some(settings))?;
-        return up_with_other_gate(args, &data, &config, address).await;
+        return up_with_other_gate(args, &data, config, address).await;
     }
     let running = Running::start(args, &data, config.declaration.as_ref()).await?;
     let agent = config.declaration.as_ref().and_then(|declaration| declaration.agents.first());
     let agent = agent.map_or(AGENT, |agent| agent.name.as_str());
     let address =
         GateAddress { url: running.local_url(), key: running.gate.server.ephemeral_key(agent).await? };
-    let wiring = Wiring::configured(&config, &data, address).await?;
-    let proxies = http_proxies(&config, &wiring, &hosts(args)?)?;
+    let servers = servers(&config, &running.public_url);
+    let tools = Tools::start(args, config, &data, address).await?;
     let stopped = crate::stop::requested();
-    running.ready(args.json.json, Some(&servers(&config, &running.public_url)))?;
-    running.until_stopped(proxies, Some(wiring), stopped).await
+    running.ready(args.json.json, Some(&servers))?;
+    running.until_stopped(Some(tools), stopped).await
 }
 
 /// The proxies take calls from whoever reaches them, so they are reached from this machine only.
@@ -95,15 +145,14 @@ fn refuse_open_doors(args: &UpArgs, config: &Config) -> Result<()> {
 async fn up_with_other_gate(
     args: &UpArgs,
     data: &DataFolder,
-    config: &Config,
+    config: Config,
     address: GateAddress,
 ) -> Result<ExitCode> {
     let (listener, bound) = listen::bind(args.listen).await?;
     let public_url = public_url(args, bound);
     let gate_url = address.url.clone();
-    let wiring = Wiring::configured(config, data, address).await?;
-    let proxies = http_proxies(config, &wiring, &hosts(args)?)?;
-    let servers = servers(config, &public_url);
+    let servers = servers(&config, &public_url);
+    let mut tools = Tools::start(args, config, data, address).await?;
     let stopped = crate::stop::requested();
     if args.json.json {
         print::json(&json!({
@@ -114,11 +163,13 @@ async fn up_with_other_gate(
         print_servers(&servers)?;
     }
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(listen::serve(listener, Site { proxies, gate: None }, stop.clone()));
+    let site = Site { proxies: tools.proxies.clone(), gate: None, doorbells: tools.doorbells.take() };
+    let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
     stopped.await;
+    tools.stop().await;
     stop.cancel();
     serving.await.context("the listener ended badly")?;
-    wiring.close().await;
+    tools.wiring.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -138,7 +189,8 @@ impl Running {
         let (listener, bound) = listen::bind(args.listen).await?;
         let public_url = public_url(args, bound);
         let stop = CancellationToken::new();
-        let gate = EmbeddedGate::open(data, lock, &public_url, stop.clone()).await?;
+        let flood = Flood { burst: args.reviews_burst, per_minute: args.reviews_per_minute };
+        let gate = EmbeddedGate::open(data, lock, &public_url, Some(flood), stop.clone()).await?;
         apply(&gate, declaration).await?;
         let sign_in_url = gate.server.sign_in_link(None).await?.url;
         gate.announce(data, &format!("http://{}", local(bound)))?;
@@ -174,21 +226,26 @@ impl Running {
 
     async fn until_stopped(
         self,
-        proxies: HttpProxies,
-        wiring: Option<Wiring>,
+        mut tools: Option<Tools>,
         stopped: impl Future<Output = ()>,
     ) -> Result<ExitCode> {
-        let site = Site { proxies, gate: Some(self.gate.router()) };
+        let proxies = tools.as_ref().map(|tools| tools.proxies.clone()).unwrap_or_default();
+        let doorbells = tools.as_mut().and_then(|tools| tools.doorbells.take());
+        let site = Site { proxies, gate: Some(self.gate.router()), doorbells };
         let serving = tokio::spawn(listen::serve(self.listener, site, self.stop.clone()));
         let server = std::sync::Arc::clone(&self.gate.server);
         let sweeping = tokio::spawn(async move { server.run_sweeps().await });
         stopped.await;
+        if let Some(tools) = &tools {
+            tools.stop().await;
+        }
+        if let Some(tools) = tools {
+            // Its last words go to the Gate of this process.
+            tools.wiring.close().await;
+        }
         self.stop.cancel();
         serving.await.context("the listener ended badly")?;
         sweeping.await.context("the sweeper ended badly")?;
-        if let Some(wiring) = wiring {
-            wiring.close().await;
-        }
         self.gate.close().await;
         Ok(ExitCode::SUCCESS)
     }
@@ -235,6 +292,7 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result
             options.headers.insert(header.parse::<HeaderName>()?, value);
         }
         options.hosts.clone_from(hosts);
+        options.calls_max = wiring.calls_max();
         proxies.insert(name.as_str().to_owned(), HttpProxy::new(options)?);
     }
     Ok(HttpProxies(proxies))

@@ -1,30 +1,71 @@
 //! From configuration to a guarded tool server: policy, Gate, journal, pins, kernel.
 
-use crate::{clock::SystemClock, data::DataFolder, hints::Hinted as _, pins::PinFolder, random};
+use crate::{
+    clock::{self, SystemClock},
+    data::DataFolder,
+    hints::Hinted as _,
+    journals::{self, OpenJournal},
+    pins::PinFolder,
+    random,
+};
 use anyhow::{Context, Result, bail};
 use holdpoint_api::ApiKey;
-use holdpoint_client::{ClientSettings, GateApprover, GateClient, GateUrl, LocalKey, PlainHttp};
-use holdpoint_config::{
-    Action as ConfigAction, Config, FingerprintKey, GateSettings, HoldSettings, PolicySet, ServerSettings,
+use holdpoint_audit::{AuditKey, AuditLog};
+use holdpoint_client::{
+    ClientSettings, Excerpts, GateApprover, GateClient, GateUrl, LocalKey, PlainHttp, Timeline,
+    TimelineOptions,
 };
-use holdpoint_core::{Gate, GateParts, HoldLimits, Owner, ServerName, TaskId};
+use holdpoint_config::{
+    Action as ConfigAction, AuditSettings, Config, FingerprintKey, GateSettings, HoldSettings,
+    JournalSettings, LivePolicy, PolicySet, ServerSettings, TimelineResults, TimelineSettings,
+};
+use holdpoint_core::{
+    Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Recorder, ServerName, Step, TaskId,
+};
 use holdpoint_mcp::{Action, Guard, ToolActions, stdio::ChildCommand};
-use holdpoint_store_sqlite::SqliteJournal;
-use std::{fmt, sync::Arc, time::Duration};
+use jiff::SignedDuration;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
 
 /// For callers whose adapter and configuration say nothing.
 const PATIENCE: Duration = Duration::from_mins(15);
 const HELD_MAX: u32 = 10_000;
 const RESULT_BYTES_MAX: u64 = 1024 * 1024;
+const RESULT_KEPT: Duration = Duration::from_hours(24);
+const FORGET_EVERY_MIN: Duration = Duration::from_secs(1);
+const FORGET_EVERY_MAX: Duration = Duration::from_mins(10);
+/// Results that one look takes care of.
+const RESULTS_MAX: usize = 100_000;
+/// For how long, and how many, withdrawn calls are watched for an approval that comes too late.
+const WATCHED_FOR: SignedDuration = SignedDuration::from_hours(24);
+const WATCHED_MAX: usize = 1_024;
+/// What the last events for Gate may take at the end.
+const TIMELINE_GRACE: Duration = Duration::from_secs(2);
 
-/// Everything between the servers' adapters and Gate.
+/// Everything between the servers' adapters and Gate. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Wiring {
     gate: Arc<Gate>,
     actions: Arc<dyn ToolActions>,
+    policy: Arc<LivePolicy>,
+    fingerprints: [u8; 32],
     pins: Arc<PinFolder>,
-    journal: SqliteJournal,
+    journal: OpenJournal,
+    audit: AuditLog,
+    timeline: Timeline,
+    approver: Arc<GateApprover>,
+    chores: CancellationToken,
     patience: Option<Duration>,
+    held_max: usize,
 }
+
+/// Another way to Gate, for demonstrations.
+pub(crate) type Through = fn(Arc<GateApprover>) -> Arc<dyn Approver>;
 
 /// Which Gate, as whom.
 pub(crate) struct GateAddress {
@@ -62,7 +103,7 @@ impl GateAddress {
 }
 
 /// The policy's look-up in the words of the MCP side.
-struct Actions(Arc<PolicySet>);
+struct Actions(Arc<LivePolicy>);
 
 impl fmt::Debug for Actions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,17 +115,43 @@ impl ToolActions for Actions {
     fn action(&self, server: &ServerName, tool: &str) -> Action {
         match self.0.action_of(server.as_str(), tool) {
             ConfigAction::Pass => Action::Pass,
+            ConfigAction::Once => Action::Once,
             ConfigAction::Deny => Action::Deny,
             ConfigAction::Gate => Action::Gate,
         }
     }
 }
 
+/// What a configuration says beside its policy.
+struct Terms<'a> {
+    hold: HoldSettings,
+    journal: Option<&'a JournalSettings>,
+    audit: AuditSettings,
+    timeline: TimelineSettings,
+}
+
 impl Wiring {
     /// With a configuration.
     pub(crate) async fn configured(config: &Config, data: &DataFolder, address: GateAddress) -> Result<Self> {
-        let policy = config.policy(FingerprintKey::new(data.key("fingerprints")?));
-        Self::new(policy, config.hold, data, address).await
+        Self::configured_through(config, data, address, |approver| approver).await
+    }
+
+    /// With a configuration, over another way to Gate.
+    pub(crate) async fn configured_through(
+        config: &Config,
+        data: &DataFolder,
+        address: GateAddress,
+        through: Through,
+    ) -> Result<Self> {
+        let fingerprints = data.key("fingerprints")?;
+        let policy = config.policy(FingerprintKey::new(fingerprints));
+        let terms = Terms {
+            hold: config.hold,
+            journal: config.journal.as_ref(),
+            audit: config.audit,
+            timeline: config.timeline,
+        };
+        Self::new(policy, fingerprints, terms, data, address, through).await
     }
 
     /// Without one: Gate is asked about everything.
@@ -93,36 +160,66 @@ impl Wiring {
         data: &DataFolder,
         address: GateAddress,
     ) -> Result<Self> {
-        let policy = PolicySet::gate_everything(server, FingerprintKey::new(data.key("fingerprints")?));
-        Self::new(policy, HoldSettings::default(), data, address).await
+        let fingerprints = data.key("fingerprints")?;
+        let policy = PolicySet::gate_everything(server, FingerprintKey::new(fingerprints));
+        let terms = Terms {
+            hold: HoldSettings::default(),
+            journal: None,
+            audit: AuditSettings::default(),
+            timeline: TimelineSettings::default(),
+        };
+        Self::new(policy, fingerprints, terms, data, address, |approver| approver).await
     }
 
     async fn new(
         policy: PolicySet,
-        hold: HoldSettings,
+        fingerprints: [u8; 32],
+        terms: Terms<'_>,
         data: &DataFolder,
         address: GateAddress,
+        through: Through,
     ) -> Result<Self> {
-        let policy = Arc::new(policy);
-        let approver = address.approver(data)?;
-        let journal = SqliteJournal::open(&data.path().join("journal.db"))
-            .await
-            .hinted(holdpoint_store_sqlite::OpenError::hint)?;
+        let Terms { hold, journal, audit, timeline } = terms;
+        let limits = limits(hold)?;
+        let policy = Arc::new(LivePolicy::new(policy));
+        let approver = Arc::new(address.approver(data)?);
+        let owner = journals::owner()?;
+        let journal = OpenJournal::open(journal, data, owner.clone()).await?;
+        let audit = open_audit(data, Some(audit)).await?;
+        let timeline = start_timeline(&approver, &audit, timeline);
+        let ports = Ports {
+            approver: through(Arc::clone(&approver)),
+            journal: journal.port(),
+            recorder: Arc::new(timeline.clone()),
+        };
+        let Ports { approver: port, journal: journal_port, recorder } = ports.mortal()?;
+        let withdrawn = journal_port.withdrawn(clock::now() - WATCHED_FOR, WATCHED_MAX).await?;
+        timeline.resume(withdrawn);
         let gate = Gate::new(GateParts {
             policy: Arc::clone(&policy) as Arc<dyn holdpoint_core::Policy>,
-            approver: Arc::new(approver),
-            journal: Arc::new(journal.clone()),
+            approver: port,
+            journal: Arc::clone(&journal_port),
+            recorder,
             clock: Arc::new(SystemClock),
-            owner: Owner(random::hex::<16>()?.into()),
-            limits: HoldLimits {
-                patience: hold.patience.unwrap_or(PATIENCE),
-                held_max: usize::try_from(hold.held_max.unwrap_or(HELD_MAX))?,
-                result_bytes_max: usize::try_from(hold.result_bytes_max.unwrap_or(RESULT_BYTES_MAX))?,
-            },
+            owner,
+            limits,
         });
-        let pins = Arc::new(PinFolder::open(data)?);
-        let patience = hold.patience;
-        Ok(Self { gate: Arc::new(gate), actions: Arc::new(Actions(policy)), pins, journal, patience })
+        let chores = CancellationToken::new();
+        tokio::spawn(forget_results(journal_port, limits.result_kept, chores.clone()));
+        Ok(Self {
+            gate: Arc::new(gate),
+            actions: Arc::new(Actions(Arc::clone(&policy))),
+            policy,
+            fingerprints,
+            pins: Arc::new(PinFolder::open(data)?),
+            journal,
+            audit,
+            timeline,
+            approver,
+            chores,
+            patience: hold.patience,
+            held_max: limits.held_max,
+        })
     }
 
     /// What stands before one server.
@@ -136,9 +233,119 @@ impl Wiring {
         }
     }
 
+    /// How many calls of one server may be under way.
+    pub(crate) const fn calls_max(&self) -> usize {
+        self.held_max
+    }
+
+    /// Lets another configuration decide from now on about what a running process can change.
+    pub(crate) fn adopt(&self, config: &Config) {
+        self.policy.replace(config.policy(FingerprintKey::new(self.fingerprints)));
+    }
+
+    /// The way to Gate, for doorbells.
+    pub(crate) fn approver(&self) -> &GateApprover {
+        &self.approver
+    }
+
+    /// Takes no more calls, and tells those that wait for a person so.
+    pub(crate) fn stop(&self) {
+        self.gate.close();
+    }
+
     /// Waits for the last writes.
     pub(crate) async fn close(self) {
+        self.chores.cancel();
+        self.timeline.close(TIMELINE_GRACE).await;
         self.journal.close().await;
+        self.audit.close().await;
+    }
+}
+
+/// The kernel's ports to the world.
+struct Ports {
+    approver: Arc<dyn Approver>,
+    journal: Arc<dyn Journal>,
+    recorder: Arc<dyn Recorder>,
+}
+
+impl Ports {
+    /// In debug builds, ports that die where a test says so.
+    #[cfg(debug_assertions)]
+    fn mortal(self) -> Result<Self> {
+        use crate::failpoints::{DieAt, Mortal};
+        let Some(die_at) = DieAt::from_env()? else {
+            return Ok(self);
+        };
+        let at = || Arc::clone(&die_at);
+        Ok(Self {
+            approver: Arc::new(Mortal { die_at: at(), port: self.approver }),
+            journal: Arc::new(Mortal { die_at: at(), port: self.journal }),
+            recorder: Arc::new(Mortal { die_at: at(), port: self.recorder }),
+        })
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn mortal(self) -> Result<Self> {
+        Ok(self)
+    }
+}
+
+fn limits(hold: HoldSettings) -> Result<HoldLimits> {
+    Ok(HoldLimits {
+        patience: hold.patience.unwrap_or(PATIENCE),
+        held_max: usize::try_from(hold.held_max.unwrap_or(HELD_MAX))?,
+        result_bytes_max: usize::try_from(hold.result_bytes_max.unwrap_or(RESULT_BYTES_MAX))?,
+        result_kept: hold.result_kept.unwrap_or(RESULT_KEPT),
+    })
+}
+
+/// Where the audit log of a data folder is.
+pub(crate) fn audit_folder(data: &Path) -> PathBuf {
+    data.join("audit")
+}
+
+/// The audit log of a data folder.
+pub(crate) async fn open_audit(data: &DataFolder, settings: Option<AuditSettings>) -> Result<AuditLog> {
+    let mut options = holdpoint_audit::Options::new(journals::owner()?, Arc::new(SystemClock));
+    if let Some(bytes) = settings.and_then(|settings| settings.rotate_bytes) {
+        options.rotate_bytes = bytes;
+    }
+    let key = AuditKey::load_or_make(&data.path().join("audit-signing.key"));
+    let key = key.hinted(holdpoint_audit::OpenError::hint)?;
+    AuditLog::open(&audit_folder(data.path()), key, options).await.hinted(holdpoint_audit::OpenError::hint)
+}
+
+/// The audit log first: what it cannot write does not happen. Gate's timeline hears of it after that, and may fail.
+fn start_timeline(approver: &Arc<GateApprover>, audit: &AuditLog, settings: TimelineSettings) -> Timeline {
+    let excerpts = match settings.results {
+        TimelineResults::Excerpt => Excerpts::Told,
+        TimelineResults::None => Excerpts::Kept,
+    };
+    let options = TimelineOptions { excerpts, ..TimelineOptions::default() };
+    Timeline::start(Arc::clone(approver), Arc::new(audit.clone()), Arc::new(SystemClock), options)
+}
+
+/// Once in a while, results that nobody came back for are forgotten: they may hold what should not lie around.
+async fn forget_results(journal: Arc<dyn Journal>, kept: Duration, stop: CancellationToken) {
+    let every = kept.clamp(FORGET_EVERY_MIN, FORGET_EVERY_MAX);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let Ok(held) = journal.live(RESULTS_MAX).await else {
+            continue;
+        };
+        let now = clock::now();
+        let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
+        for held in held.iter().filter(|held| held.state == HoldState::Done) {
+            let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);
+            if now.duration_since(ran_at) > kept {
+                // A write that fails is made again next time.
+                let _later = journal.advance(held.id, Step::Deliver, now).await;
+            }
+        }
     }
 }
 

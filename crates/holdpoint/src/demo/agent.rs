@@ -2,14 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, Lines};
 
 /// An agent that is connected.
 pub(crate) struct Agent {
-    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    out: WriteHalf<DuplexStream>,
+    lines: Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    out: Box<dyn AsyncWrite + Send + Unpin>,
     last_id: u64,
 }
 
@@ -23,9 +21,12 @@ pub(crate) struct Told {
 }
 
 impl Agent {
-    pub(crate) async fn connect(stream: DuplexStream) -> Result<Self> {
-        let (input, out) = tokio::io::split(stream);
-        let mut agent = Self { lines: BufReader::new(input).lines(), out, last_id: 0 };
+    pub(crate) async fn connect(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        out: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Self> {
+        let input: Box<dyn AsyncRead + Send + Unpin> = Box::new(input);
+        let mut agent = Self { lines: BufReader::new(input).lines(), out: Box::new(out), last_id: 0 };
         let hello = json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -39,13 +40,18 @@ impl Agent {
     /// Calls a tool. Being told "pending" is no end: the same call joins its review.
     pub(crate) async fn call(&mut self, tool: &str, arguments: &Value) -> Result<Told> {
         loop {
-            let params = json!({ "name": tool, "arguments": arguments, "_meta": { "progressToken": self.last_id + 1 } });
-            let result = self.request("tools/call", &params).await?;
-            let told = read(&result);
+            let told = self.call_once(tool, arguments).await?;
             if told.status != "pending" {
                 return Ok(told);
             }
         }
+    }
+
+    /// Calls a tool, and takes "pending" for an answer.
+    pub(crate) async fn call_once(&mut self, tool: &str, arguments: &Value) -> Result<Told> {
+        let params =
+            json!({ "name": tool, "arguments": arguments, "_meta": { "progressToken": self.last_id + 1 } });
+        Ok(read(&self.request("tools/call", &params).await?))
     }
 
     async fn request(&mut self, method: &str, params: &Value) -> Result<Value> {
