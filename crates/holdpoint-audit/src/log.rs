@@ -1,0 +1,194 @@
+//! The log as the rest of the process sees it: a queue, and a thread that writes.
+
+mod writer;
+
+use crate::{
+    AppendError, AuditKey, OpenError, RECORD_BYTES_MAX, SignedHead,
+    body::Body,
+    chain::{Chain, Draft},
+    folder::Folder,
+    line::is_plain,
+};
+use holdpoint_core::{Clock, Owner};
+use jiff::Timestamp;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use tokio::sync::{Notify, mpsc, oneshot};
+use writer::Writer;
+
+/// Records that may wait; past it the answer is [`AppendError::Full`].
+const QUEUE_MAX: usize = 4096;
+const ROTATE_BYTES: u64 = 64 * 1024 * 1024;
+const SIGN_EVERY: u32 = 256;
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This run of this process: 1 to 128 letters, digits, `.`, `_`, `-`.
+    pub owner: Owner,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// A file that is larger is retired before the next record.
+    pub rotate_bytes: u64,
+    /// After so many records of this process there is a checkpoint.
+    pub sign_every: u32,
+    /// So long after the last record there is one, too.
+    pub quiet: Duration,
+}
+
+impl Options {
+    /// Files of 64 MiB; a checkpoint after 256 records, or 10 s after the last one.
+    #[must_use]
+    pub fn new(owner: Owner, clock: Arc<dyn Clock>) -> Self {
+        Self { owner, clock, rotate_bytes: ROTATE_BYTES, sign_every: SIGN_EVERY, quiet: QUIET }
+    }
+}
+
+/// An open log. Its clones are the same log; it is to be closed once, at the end.
+///
+/// As a [`holdpoint_core::Recorder`] it returns once the record is on the disk for a hold, a decision, a dispatch, an outcome
+/// and a resolution. The other steps are queued in order and written at once, and are on the disk with the next of
+/// those, or with the next checkpoint.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    queue: mpsc::Sender<Job>,
+    health: Arc<Health>,
+}
+
+/// What the writer tells everybody.
+#[derive(Debug, Default)]
+struct Health {
+    has_failed: AtomicBool,
+    /// Counts writes, so that one can tell whether there was another.
+    writes: AtomicU64,
+    unsigned: Notify,
+}
+
+/// What becomes of a record that could not be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfNot {
+    /// It is about something that does not happen then.
+    Dropped,
+    /// It is about something that has happened: it is written later.
+    Kept,
+}
+
+/// What is asked of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// In its place in the log, and on the disk soon.
+    Queued,
+    /// On the disk; if that fails, it is written as soon as that is possible, since it has happened.
+    OnDiskOrLater,
+    /// On the disk; if that fails, what it is about does not happen.
+    OnDiskOrNever,
+}
+
+/// Who waits for it.
+type Answer<T> = oneshot::Sender<Result<T, AppendError>>;
+
+#[derive(Debug)]
+enum Job {
+    Append { draft: Draft, if_not: IfNot, answer: Option<Answer<()>> },
+    Sign(Option<Answer<SignedHead>>),
+    Close(oneshot::Sender<()>),
+}
+
+impl AuditLog {
+    /// Opens the log in `folder`, or begins one; what a crash left of a line is moved aside.
+    pub async fn open(folder: &Path, key: AuditKey, options: Options) -> Result<Self, OpenError> {
+        let Options { owner, clock, rotate_bytes, sign_every, quiet } = options;
+        if !is_plain(&owner.0) {
+            return Err(OpenError::Owner(owner.0.to_string()));
+        }
+        let limits = (rotate_bytes, sign_every);
+        let mut chain = Chain::new(Folder::new(folder), key, Arc::clone(&clock), owner.0.to_string(), limits);
+        let opened = tokio::task::spawn_blocking(move || chain.open().map(|()| chain)).await;
+        let chain = opened.map_err(|error| OpenError::Thread(std::io::Error::other(error)))??;
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let health = Arc::new(Health::default());
+        let writer = Writer::new(chain, jobs, Arc::clone(&health));
+        let thread = thread::Builder::new().name("audit-log".to_owned()).spawn(move || writer.run());
+        let _runs_until_closed = thread.map_err(OpenError::Thread)?;
+        tokio::spawn(sign_when_quiet(queue.downgrade(), Arc::clone(&health), clock, quiet));
+        Ok(Self { queue, health })
+    }
+
+    /// Signs what is there, unless it is signed already, and says how far it goes: to be kept where nobody who can write to
+    /// the folder can.
+    pub async fn checkpoint(&self) -> Result<SignedHead, AppendError> {
+        let (answer, signed) = oneshot::channel();
+        self.send(Job::Sign(Some(answer)))?;
+        signed.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Writes and signs what is left. After that every record is refused.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.queue.send(Job::Close(answer)).await.is_ok() {
+            let _closed_either_way = closed.await;
+        }
+    }
+
+    pub(crate) async fn append(&self, at: Timestamp, body: &Body, demand: Demand) -> Result<(), AppendError> {
+        let members = body.members();
+        if members.is_empty() || members.len() > RECORD_BYTES_MAX {
+            return Err(AppendError::TooLong(members.len()));
+        }
+        let draft = Draft { at, members };
+        // Whoever would not wait for a log that works hears that this one does not.
+        let waits = demand != Demand::Queued || self.health.has_failed.load(Ordering::Acquire);
+        let if_not = match demand {
+            Demand::Queued | Demand::OnDiskOrLater => IfNot::Kept,
+            Demand::OnDiskOrNever => IfNot::Dropped,
+        };
+        if !waits {
+            return self.send(Job::Append { draft, if_not, answer: None });
+        }
+        let (answer, written) = oneshot::channel();
+        self.send(Job::Append { draft, if_not, answer: Some(answer) })?;
+        written.await.map_err(|_| AppendError::Closed)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), AppendError> {
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AppendError::Full,
+            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
+        })
+    }
+}
+
+/// Has a checkpoint written when nothing was for a while.
+async fn sign_when_quiet(
+    queue: mpsc::WeakSender<Job>,
+    health: Arc<Health>,
+    clock: Arc<dyn Clock>,
+    quiet: Duration,
+) {
+    loop {
+        health.unsigned.notified().await;
+        loop {
+            let seen = health.writes.load(Ordering::Acquire);
+            clock.sleep(quiet).await;
+            if seen == health.writes.load(Ordering::Acquire) {
+                break;
+            }
+        }
+        let Some(queue) = queue.upgrade() else {
+            return;
+        };
+        match queue.try_send(Job::Sign(None)) {
+            // Full: there is something to write, so this comes round again.
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+        }
+    }
+}

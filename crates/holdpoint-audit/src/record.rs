@@ -1,0 +1,219 @@
+//! The kernel's steps as records.
+
+use crate::{
+    AuditLog,
+    body::{self, Body, Kind},
+    log::Demand,
+};
+use async_trait::async_trait;
+use holdpoint_core::{
+    Decision, Event, Facts, Flaw, Grounds, Hold, HoldId, Mismatch, Ran, RecordError, Recorder, Redemption,
+    Refusal, Rejection, Resolution, Resolver, StoredResult, Unavailable, What,
+};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+
+#[async_trait]
+impl Recorder for AuditLog {
+    async fn record(&self, event: Event<'_>) -> Result<(), RecordError> {
+        let appended = self.append(event.at, &body(&event), demand(&event.what)).await;
+        appended.map_err(|error| RecordError(Box::new(error)))
+    }
+}
+
+/// What hangs on the record. A line brings those before it to the disk, so a run's whole story is there before it starts.
+const fn demand(what: &What<'_>) -> Demand {
+    match what {
+        // A rule decided, or nothing comes of it; or a dispatch follows, which waits for the disk.
+        What::Proposed
+        | What::Joined { .. }
+        | What::Allowed
+        | What::Redeemed { .. }
+        | What::Refused(_)
+        | What::Withdrawn { .. }
+        | What::TooLate { .. } => Demand::Queued,
+        What::Held { .. } | What::Decided { .. } | What::Completed { .. } | What::OutcomeUnknown { .. } => {
+            Demand::OnDiskOrLater
+        }
+        What::Dispatching { .. } | What::Resolved { .. } => Demand::OnDiskOrNever,
+    }
+}
+
+fn body(event: &Event<'_>) -> Body {
+    let facts = event.facts;
+    let step = match event.what {
+        What::Proposed => Body::new(Kind::Proposed),
+        What::Held { id, hold } => waits(Kind::Held, id, hold),
+        What::Joined { id, hold } => waits(Kind::Joined, id, hold),
+        What::Allowed => Body::new(Kind::Allowed),
+        What::Decided { hold, decision, message } => Body {
+            decision: Some(decided(decision)),
+            message: message.map(|words| facts.secrets.redact(words)),
+            ..of_hold(Kind::Decided, hold)
+        },
+        What::Redeemed { hold, token, answer } => Body {
+            token: Some(hex::encode(token)),
+            redemption: Some(redeemed(answer)),
+            ..of_hold(Kind::Redeemed, hold)
+        },
+        What::Dispatching { id, grounds } => dispatching(id, grounds),
+        What::Completed { thread, ran, took, result, excerpt } => Body {
+            thread: thread.map(ToString::to_string),
+            excerpt: excerpt.map(str::to_owned),
+            ..completed(ran, took, result)
+        },
+        What::OutcomeUnknown { thread, took } => Body {
+            thread: thread.map(ToString::to_string),
+            took_ms: Some(milliseconds(took)),
+            ..Body::new(Kind::OutcomeUnknown)
+        },
+        What::Refused(rejection) => refused(rejection, facts),
+        What::Withdrawn { hold } => of_hold(Kind::Withdrawn, hold),
+        What::TooLate { hold } => of_hold(Kind::TooLate, hold),
+        What::Resolved { thread, resolution, by } => {
+            Body { thread: thread.map(ToString::to_string), ..resolved(resolution, by) }
+        }
+    };
+    Body {
+        principal: Some(facts.principal.to_string()),
+        server: Some(facts.server.to_string()),
+        tool: Some(facts.tool.to_string()),
+        task: Some(facts.task.to_string()),
+        digest: Some(facts.digest.to_string()),
+        definition: facts.definition.map(|definition| definition.to_string()),
+        policy: Some(facts.policy.to_string()),
+        effect: facts.effect.as_ref().map(ToString::to_string),
+        ..step
+    }
+}
+
+fn of_hold(what: Kind, hold: &Hold) -> Body {
+    Body { thread: Some(hold.thread.to_string()), revision: Some(hold.revision), ..Body::new(what) }
+}
+
+fn waits(what: Kind, id: HoldId, hold: &Hold) -> Body {
+    Body {
+        hold: Some(id.0),
+        binding: Some(hold.binding.clone()),
+        review_url: hold.review_url.clone(),
+        ..of_hold(what, hold)
+    }
+}
+
+fn dispatching(id: Option<HoldId>, grounds: &Grounds) -> Body {
+    let (word, entry, thread) = match grounds {
+        Grounds::Passed(entry) => (body::Grounds::Passed, Some(entry), None),
+        Grounds::Allowed(entry) => (body::Grounds::Allowed, Some(entry), None),
+        Grounds::Approved(thread) => (body::Grounds::Approved, None, Some(thread)),
+        Grounds::ApprovedWithoutToken(thread) => (body::Grounds::ApprovedWithoutToken, None, Some(thread)),
+    };
+    Body {
+        hold: id.map(|id| id.0),
+        grounds: Some(word),
+        entry: entry.map(ToString::to_string),
+        thread: thread.map(ToString::to_string),
+        ..Body::new(Kind::Dispatching)
+    }
+}
+
+fn completed(ran: Ran, took: Duration, result: &StoredResult) -> Body {
+    Body {
+        ran: Some(match ran {
+            Ran::Succeeded => body::Ran::Succeeded,
+            Ran::Failed => body::Ran::Failed,
+        }),
+        took_ms: Some(milliseconds(took)),
+        result: Some(hex::encode(Sha256::digest(result.as_bytes()))),
+        result_bytes: Some(result.as_bytes().len() as u64),
+        ..Body::new(Kind::Completed)
+    }
+}
+
+fn refused(rejection: &Rejection, facts: &Facts) -> Body {
+    Body {
+        thread: rejection.thread().map(ToString::to_string),
+        status: Some(rejection.status().to_owned()),
+        reason: reason(rejection),
+        message: rejection.message().map(|words| facts.secrets.redact(words)),
+        ..Body::new(Kind::Refused)
+    }
+}
+
+/// What was the matter, where the status does not say it.
+fn reason(rejection: &Rejection) -> Option<String> {
+    let word = match rejection {
+        Rejection::DeniedByConfig { problem, .. } => return problem.clone(),
+        Rejection::Unavailable { what, .. } => match what {
+            Unavailable::Ask => "ask",
+            Unavailable::Decision => "decision",
+            Unavailable::Redemption => "redemption",
+            Unavailable::Journal => "journal",
+            Unavailable::Record => "record",
+            Unavailable::Stopping => "stopping",
+        },
+        Rejection::TokenInvalid { flaw, .. } => match flaw {
+            Flaw::Missing => "missing",
+            Flaw::OtherThread => "other_thread",
+            Flaw::Expired => "expired",
+            Flaw::Refused(Refusal::Invalid) => "refused_as_invalid",
+            Flaw::Refused(Refusal::Expired) => "refused_as_expired",
+            Flaw::Refused(Refusal::Used) => "refused_as_used",
+        },
+        Rejection::Mismatch { what, .. } => match what {
+            Mismatch::Definition => "definition",
+            Mismatch::Payload => "payload",
+            Mismatch::Configuration => "configuration",
+            Mismatch::Principal => "principal",
+        },
+        Rejection::Rejected { .. }
+        | Rejection::Expired { .. }
+        | Rejection::Pending { .. }
+        | Rejection::ChangesRequested { .. }
+        | Rejection::Cancelled { .. }
+        | Rejection::Busy { .. }
+        | Rejection::OutcomeUnknown { .. }
+        | Rejection::AlreadyDone { .. } => return None,
+    };
+    Some(word.to_owned())
+}
+
+fn resolved(resolution: Resolution, by: Resolver<'_>) -> Body {
+    let (by, name) = match by {
+        Resolver::Person(name) => (body::Resolver::Person, Some(name.to_owned())),
+        Resolver::Tool(name) => (body::Resolver::Tool, Some(name.to_string())),
+        Resolver::Adapter => (body::Resolver::Adapter, None),
+    };
+    Body {
+        resolution: Some(match resolution {
+            Resolution::Ran => body::Resolution::Ran,
+            Resolution::DidNotRun => body::Resolution::DidNotRun,
+        }),
+        by: Some(by),
+        name,
+        ..Body::new(Kind::Resolved)
+    }
+}
+
+const fn decided(decision: Decision) -> body::Decided {
+    match decision {
+        Decision::Approved => body::Decided::Approved,
+        Decision::Rejected => body::Decided::Rejected,
+        Decision::Expired => body::Decided::Expired,
+        Decision::ChangesRequested => body::Decided::ChangesRequested,
+        Decision::OtherPayload => body::Decided::OtherPayload,
+    }
+}
+
+const fn redeemed(answer: Option<Redemption>) -> body::Redeemed {
+    match answer {
+        Some(Redemption::Valid) => body::Redeemed::Valid,
+        Some(Redemption::Refused(Refusal::Invalid)) => body::Redeemed::Invalid,
+        Some(Redemption::Refused(Refusal::Expired)) => body::Redeemed::Expired,
+        Some(Redemption::Refused(Refusal::Used)) => body::Redeemed::Used,
+        None => body::Redeemed::AnswerLost,
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,219 @@
+//! Whether what the records tell adds up.
+//!
+//! A dispatch is recorded while the journal decides whether it happens. A dispatch that lost there is refused behind it, by the
+//! same process for the same call; then nothing ran, and it counts for nothing.
+
+use super::{FINDINGS_MAX, Finding, Flaw, Report};
+use crate::{
+    body::{Body, Decided, Grounds, Kind, Redeemed, Resolution},
+    line::Record,
+};
+use std::collections::{HashMap, HashSet};
+
+/// How a call is refused whose dispatch came to nothing.
+const NOT_DISPATCHED: [&str; 3] = ["already_done", "outcome_unknown", "unavailable"];
+
+/// One proposal of a review.
+type Proposal = (String, Option<u32>);
+/// A name of an effect, and of the server that has it.
+type Effect = (String, String);
+/// A process, and the digest of a call.
+type Call = (String, String);
+
+#[derive(Default)]
+pub(super) struct Meaning {
+    calls: u64,
+    runs: u64,
+    revisions: HashMap<(String, i64), u32>,
+    approved: HashSet<Proposal>,
+    redeemed: HashSet<Proposal>,
+    /// The last dispatch of each.
+    ran: HashMap<Proposal, u64>,
+    had: HashMap<Effect, u64>,
+    /// Dispatched, and no outcome on record.
+    open: HashMap<Call, Dispatch>,
+    /// Dispatched, and the outcome is unknown.
+    unknown: Vec<Dispatch>,
+    overtaken: u64,
+    suspicions: Vec<Suspicion>,
+}
+
+struct Dispatch {
+    seq: u64,
+    proposal: Option<Proposal>,
+    effect: Option<Effect>,
+    /// Who had the effect before.
+    had_before: Option<u64>,
+}
+
+/// A finding, if the dispatch and the one before it are none that came to nothing.
+struct Suspicion {
+    seq: u64,
+    before: Option<u64>,
+    finding: Finding,
+}
+
+impl Meaning {
+    /// One record, in its place.
+    pub(super) fn see(&mut self, (file, line): (&str, u64), record: &Record) {
+        let body = &record.body;
+        match body.what {
+            Kind::Proposed => self.calls += 1,
+            Kind::Held | Kind::Joined => {
+                if let (Some(thread), Some(hold), Some(revision)) = (&body.thread, body.hold, body.revision) {
+                    self.revisions.insert((thread.clone(), hold), revision);
+                }
+            }
+            // With an effect, a dispatch follows.
+            Kind::Allowed => self.runs += u64::from(body.effect.is_none()),
+            Kind::Decided if body.decision == Some(Decided::Approved) => {
+                self.approved.extend(proposals(body));
+            }
+            Kind::Redeemed if body.redemption == Some(Redeemed::Valid) => {
+                self.redeemed.extend(proposals(body));
+            }
+            Kind::Dispatching => self.dispatch((file, line), record),
+            Kind::Completed => {
+                if self.open.remove(&call(record)).is_none() {
+                    self.suspect(record.envelope.seq, None, (file, line), Flaw::NotDispatched);
+                }
+            }
+            Kind::OutcomeUnknown => match self.open.remove(&call(record)) {
+                Some(dispatch) => self.unknown.push(dispatch),
+                None => self.suspect(record.envelope.seq, None, (file, line), Flaw::NotDispatched),
+            },
+            Kind::Refused => self.refused(record),
+            Kind::Resolved => self.resolved(record),
+            Kind::Decided
+            | Kind::Redeemed
+            | Kind::Begun
+            | Kind::Continued
+            | Kind::Checkpoint
+            | Kind::Torn
+            | Kind::Gap
+            | Kind::Withdrawn
+            | Kind::TooLate => {}
+        }
+    }
+
+    /// What is left at the end.
+    pub(super) fn conclude(mut self, report: &mut Report) {
+        report.calls = self.calls;
+        report.runs = self.runs;
+        report.open_runs = self.open.len() as u64 + self.unknown.len() as u64 + self.overtaken;
+        self.suspicions.sort_by_key(|suspicion| suspicion.seq);
+        let room = FINDINGS_MAX.saturating_sub(report.findings.len());
+        report.findings.extend(self.suspicions.into_iter().map(|suspicion| suspicion.finding).take(room));
+    }
+
+    fn dispatch(&mut self, place: (&str, u64), record: &Record) {
+        let (body, seq) = (&record.body, record.envelope.seq);
+        self.runs += 1;
+        let proposal = self.proposal(body);
+        match body.grounds {
+            Some(Grounds::Passed) => self.calls += 1,
+            Some(Grounds::Allowed) => {}
+            Some(Grounds::Approved | Grounds::ApprovedWithoutToken) | None => {
+                let thread = body.thread.clone().unwrap_or_default();
+                if proposal.as_ref().is_none_or(|proposal| !self.approved.contains(proposal)) {
+                    self.suspect(seq, None, place, Flaw::NotApproved { thread: thread.clone() });
+                }
+                let needs_token = body.grounds != Some(Grounds::ApprovedWithoutToken);
+                if needs_token && proposal.as_ref().is_none_or(|proposal| !self.redeemed.contains(proposal)) {
+                    self.suspect(seq, None, place, Flaw::NoToken { thread });
+                }
+            }
+        }
+        if let Some(proposal) = &proposal
+            && let Some(before) = self.ran.insert(proposal.clone(), seq)
+        {
+            self.suspect(seq, Some(before), place, Flaw::RanTwice { thread: proposal.0.clone(), before });
+        }
+        let effect = effect(body);
+        let had_before = effect.as_ref().and_then(|effect| self.had.insert(effect.clone(), seq));
+        if let (Some(before), Some((_, effect))) = (had_before, &effect) {
+            self.suspect(seq, Some(before), place, Flaw::EffectTwice { effect: effect.clone(), before });
+        }
+        let dispatch = Dispatch { seq, proposal, effect, had_before };
+        if self.open.insert(call(record), dispatch).is_some() {
+            self.overtaken += 1;
+        }
+    }
+
+    /// The proposal that a dispatch is of: the one that its hold was opened for.
+    fn proposal(&self, body: &Body) -> Option<Proposal> {
+        let thread = body.thread.clone()?;
+        let revision = body.hold.and_then(|hold| self.revisions.get(&(thread.clone(), hold)).copied());
+        Some((thread, revision))
+    }
+
+    fn refused(&mut self, record: &Record) {
+        let came_to_nothing =
+            record.body.status.as_deref().is_some_and(|word| NOT_DISPATCHED.contains(&word));
+        if came_to_nothing && let Some(dispatch) = self.open.remove(&call(record)) {
+            self.take_back(&dispatch);
+        }
+    }
+
+    fn resolved(&mut self, record: &Record) {
+        let body = &record.body;
+        let did_not_run = body.resolution == Some(Resolution::DidNotRun);
+        if did_not_run && let Some(effect) = effect(body) {
+            self.had.remove(&effect);
+        }
+        let is_it = |dispatch: &Dispatch| {
+            let thread = dispatch.proposal.as_ref().map(|(thread, _)| thread);
+            (thread.is_some() && thread == body.thread.as_ref())
+                || (dispatch.effect.is_some() && dispatch.effect == effect(body))
+        };
+        let open = self.open.iter().find(|(_, dispatch)| is_it(dispatch)).map(|(call, _)| call.clone());
+        let found = match open {
+            Some(call) => self.open.remove(&call).is_some(),
+            None => self.unknown.iter().position(is_it).is_some_and(|at| {
+                self.unknown.swap_remove(at);
+                true
+            }),
+        };
+        self.runs -= u64::from(found && did_not_run).min(self.runs);
+    }
+
+    fn take_back(&mut self, dispatch: &Dispatch) {
+        let seq = dispatch.seq;
+        self.runs = self.runs.saturating_sub(1);
+        self.suspicions.retain(|suspicion| suspicion.seq != seq && suspicion.before != Some(seq));
+        if let Some(proposal) = &dispatch.proposal
+            && self.ran.get(proposal) == Some(&seq)
+        {
+            self.ran.remove(proposal);
+        }
+        if let Some(effect) = &dispatch.effect
+            && self.had.get(effect) == Some(&seq)
+        {
+            match dispatch.had_before {
+                Some(before) => self.had.insert(effect.clone(), before),
+                None => self.had.remove(effect),
+            };
+        }
+    }
+
+    fn suspect(&mut self, seq: u64, before: Option<u64>, (file, line): (&str, u64), flaw: Flaw) {
+        if self.suspicions.len() < FINDINGS_MAX {
+            let finding = Finding { file: file.to_owned(), line: Some(line), flaw };
+            self.suspicions.push(Suspicion { seq, before, finding });
+        }
+    }
+}
+
+/// The proposal that a record names; also without its revision, for dispatches whose hold is older than the log.
+fn proposals(body: &Body) -> Vec<Proposal> {
+    let thread = body.thread.iter();
+    thread.flat_map(|thread| [(thread.clone(), body.revision), (thread.clone(), None)]).collect()
+}
+
+fn effect(body: &Body) -> Option<Effect> {
+    Some((body.server.clone()?, body.effect.clone()?))
+}
+
+fn call(record: &Record) -> Call {
+    (record.envelope.owner.clone(), record.body.digest.clone().unwrap_or_default())
+}
