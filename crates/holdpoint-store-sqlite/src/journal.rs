@@ -127,7 +127,8 @@ impl Journal for SqliteJournal {
     }
 
     async fn effect(&self, server: &ServerName, key: &EffectKey) -> Result<Option<EffectRun>, JournalError> {
-        effects::had_by(&mut *self.reading().await?, server, key).await.map_err(unread)
+        let mut reader = self.readers.acquire().await.map_err(reading).map_err(refused)?;
+        effects::had_by(&mut reader, server, key).await.map_err(unread)
     }
 
     async fn take_effect(&self, new: NewEffect) -> Result<Taken, JournalError> {

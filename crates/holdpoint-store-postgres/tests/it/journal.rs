@@ -13,6 +13,8 @@ use holdpoint_store_postgres::PostgresJournal;
 use holdpoint_testkit::{PostgresDatabase, check_journal};
 use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// Processes that share a database.
 #[derive(Debug)]
@@ -204,7 +206,8 @@ async fn commits_wait_for_the_disk_whatever_the_default() {
     .unwrap();
     let end = Step::End { ending: Ending::Rejected, words: Some("no \0 way".into()) };
     assert_eq!(journal.advance(hold.id, end, at()).await.unwrap(), Moved::Yes);
-    let seen: Vec<String> = sqlx::query_scalar("SELECT setting FROM public.seen").fetch_all(&mut raw).await.unwrap();
+    let seen: Vec<String> =
+        sqlx::query_scalar("SELECT setting FROM public.seen").fetch_all(&mut raw).await.unwrap();
     assert_eq!(seen, ["on"]);
     let words = journal.get(hold.id).await.unwrap().unwrap().words;
     assert_eq!(words.as_deref(), Some("no \u{fffd} way"), "a reviewer's words keep no hold from ending");
@@ -260,4 +263,58 @@ async fn the_schema_refuses_impossible_rows() {
         assert!(error.contains("stays ended"), "{sql}: {error}");
     }
     assert!(journal.get(HoldId(hold.id.0 + 1)).await.unwrap().is_none());
+}
+
+/// A server that takes everything and says nothing: refused, and its session is not used again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_refuses() {
+    let database = PostgresDatabase::create();
+    let relay = Relay::start(&database).await;
+    let journal = PostgresJournal::open(&relay.url, Owner("one".into())).await.unwrap();
+    let hold = mine(&journal).await;
+    relay.hangs.send_replace(true);
+    let end = Step::End { ending: Ending::Void, words: None };
+    let refused = journal.advance(hold.id, end.clone(), at()).await.unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap().to_string();
+    // The session may have been on its way back when the server fell silent; then no other one is to be had.
+    assert!(
+        ["the database did not answer in time", "the database cannot be reached"].contains(&source.as_str()),
+        "{source}"
+    );
+    relay.hangs.send_replace(false);
+    assert_eq!(journal.advance(hold.id, end, at()).await.unwrap(), Moved::Yes);
+}
+
+/// Stands between a journal and its server.
+struct Relay {
+    url: String,
+    hangs: watch::Sender<bool>,
+}
+
+impl Relay {
+    async fn start(database: &PostgresDatabase) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = database.url();
+        let (_, behind_user) = url.split_once('@').unwrap();
+        let (server, _) = behind_user.split_once('/').unwrap();
+        let server = server.to_owned();
+        let url = url.replace(&server, &listener.local_addr().unwrap().to_string());
+        let (hangs, watched) = watch::channel(false);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (server, mut watched) = (server.clone(), watched.clone());
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let hangs = tokio::select! {
+                        hangs = watched.wait_for(|hangs| *hangs) => hangs.is_ok(),
+                        _closed = tokio::io::copy_bidirectional(&mut client, &mut server) => false,
+                    };
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                });
+            }
+        });
+        Self { url, hangs }
+    }
 }
