@@ -41,6 +41,15 @@ fn contradictions(case: &Case, reader: &mut Reader<'_>) {
             Finding::at(request.span, "`request` has no use here: only with `plan: gate` is Gate asked");
         reader.findings.push(finding.hint("remove it, or write `plan: gate`"));
     }
+    if let Some(effect) = &case.effect {
+        match plan {
+            ExpectedPlan::Gate | ExpectedPlan::Pass => {}
+            ExpectedPlan::Deny | ExpectedPlan::Error => {
+                let finding = Finding::at(effect.span, "`effect` has no use here: such a call never runs");
+                reader.findings.push(finding.hint("remove it, or write `plan: gate` or `plan: pass`"));
+            }
+        }
+    }
     match (&case.error, plan) {
         (Some(error), ExpectedPlan::Gate | ExpectedPlan::Pass | ExpectedPlan::Deny) => {
             let finding = Finding::at(error.span, "`error` has no use here: it goes with `plan: error`");
@@ -89,7 +98,7 @@ fn failures(case: &Case, server: &str, policy: &PolicySet) -> Vec<Finding> {
     let explanation = policy.explain(&call);
     let mut failures = Vec::new();
     match (&explanation.outcome, case.plan.value) {
-        (Outcome::Pass, ExpectedPlan::Pass) | (Outcome::Deny, ExpectedPlan::Deny) => {}
+        (Outcome::Pass | Outcome::PassOnce(_), ExpectedPlan::Pass) | (Outcome::Deny, ExpectedPlan::Deny) => {}
         (Outcome::Gate(ask), ExpectedPlan::Gate) => {
             if let Some(expected) = &case.request {
                 compare(&expected.value, ask, &mut failures);
@@ -102,9 +111,13 @@ fn failures(case: &Case, server: &str, policy: &PolicySet) -> Vec<Finding> {
             }
         }
         (
-            Outcome::Pass | Outcome::Deny | Outcome::Gate(_) | Outcome::DoesNotFit(_),
+            Outcome::Pass | Outcome::PassOnce(_) | Outcome::Deny | Outcome::Gate(_) | Outcome::DoesNotFit(_),
             ExpectedPlan::Pass | ExpectedPlan::Deny | ExpectedPlan::Gate | ExpectedPlan::Error,
-        ) => failures.push(other_plan(&explanation, case)),
+        ) => return vec![other_plan(&explanation, case)],
+    }
+    let got = explanation.outcome.effect().map_or("nothing", |effect| effect.key.as_str());
+    if let Some(expected) = case.effect.as_ref().filter(|expected| expected.value != got) {
+        failures.push(differs(expected.span, "effect", &expected.value, got));
     }
     failures
 }
@@ -119,7 +132,7 @@ fn other_plan(explanation: &Explanation, case: &Case) -> Finding {
     let message = format!("expected plan `{expected}`, got `{}`", explanation.outcome.word());
     let because = match &explanation.outcome {
         Outcome::DoesNotFit(error) => error.problem.clone(),
-        Outcome::Pass | Outcome::Deny | Outcome::Gate(_) => explanation.why.clone(),
+        Outcome::Pass | Outcome::PassOnce(_) | Outcome::Deny | Outcome::Gate(_) => explanation.why.clone(),
     };
     let place = explanation.place.as_ref().map_or_else(String::new, |place| format!(" ({place})"));
     Finding::at(case.plan.span, message).hint(&format!("entry `{}`{place}: {because}", explanation.entry))

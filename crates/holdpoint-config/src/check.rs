@@ -3,7 +3,7 @@
 use crate::{
     cases::{self, Ran},
     env::Env,
-    mistake::Mistake,
+    mistake::{Mistake, Note},
     policy::PolicySet,
     read::{Read, Reader, is_cases},
     secret::FingerprintKey,
@@ -19,6 +19,8 @@ use std::{
 pub struct Report {
     /// What is wrong with the files.
     pub mistakes: Vec<Mistake>,
+    /// What may not be meant.
+    pub notes: Vec<Note>,
     /// The cases that were run: none if the files have mistakes.
     pub cases: Vec<CaseResult>,
     /// The files that were read.
@@ -65,9 +67,10 @@ pub fn check(path: &Path, env: &dyn Env) -> Report {
 }
 
 fn report(reader: Reader<'_>, policy: Option<&PolicySet>, files: &[CasesFile]) -> Report {
-    let Reader { sources, findings, .. } = reader;
+    let Reader { sources, findings, notes, .. } = reader;
     let mistakes = findings.into_mistakes(&sources);
-    let mut report = Report { mistakes, cases: Vec::new(), files: sources.paths() };
+    let notes = notes.into_mistakes(&sources).into_iter().map(Note).collect();
+    let mut report = Report { mistakes, notes, cases: Vec::new(), files: sources.paths() };
     let Some(policy) = policy.filter(|_| report.mistakes.is_empty()) else { return report };
     for Ran { name, span, failures } in files.iter().flat_map(|file| cases::run(file, policy)) {
         report.cases.push(CaseResult {
@@ -106,6 +109,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.mistakes {
             writeln!(f, "{mistake}\n")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "{note}\n")?;
         }
         let failed = self.cases.iter().filter(|case| !case.failures.is_empty());
         for case in failed.clone() {

@@ -1,19 +1,25 @@
 //! From the entries of tools files to the table that calls are looked up in.
 
+mod effect;
 mod entry;
+mod reconcile;
 
 pub(crate) use entry::plain_line;
 
 use crate::{
+    change::PATIENCE,
     glob::{Glob, is_glob},
     load::Located,
     mistake::{Finding, Findings},
     policy::{Entry, ServerTable, Table, WORKFLOW_NAME, unmatched_deny, unmatched_gate},
     source::{Sources, Span},
     template::Engine,
+    terms::{Terms, seconds, text_into},
     written::{TokenRule, ToolsFile, Unmatched},
 };
 use holdpoint_core::{PolicyRevision, Tokens};
+use reconcile::Stated;
+use sha2::{Digest as _, Sha256};
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 /// What holds where an entry says nothing.
@@ -48,7 +54,15 @@ pub(crate) const fn tokens(rule: TokenRule) -> Tokens {
 pub(crate) struct Compiler {
     defaults: Defaults,
     engine: Engine,
-    servers: HashMap<Box<str>, Vec<Named>>,
+    servers: HashMap<Box<str>, Entries>,
+}
+
+/// What the files say of one server.
+#[derive(Default)]
+struct Entries {
+    named: Vec<Named>,
+    /// Those with mistakes as well.
+    stated: Vec<Stated>,
 }
 
 /// An entry and where its name is written.
@@ -70,9 +84,11 @@ impl Compiler {
         folder: &Path,
         sources: &mut Sources,
         findings: &mut Findings,
+        notes: &mut Findings,
     ) {
         let server = file.server.value.as_str();
         let mut named = Vec::new();
+        let stated: Vec<Stated> = file.tools.iter().map(|written| Stated::of(&written.value)).collect();
         for written in &file.tools {
             let glob = pattern(&written.value.name, findings);
             let mut reading = entry::Reading {
@@ -82,17 +98,20 @@ impl Compiler {
                 engine: &mut self.engine,
                 sources,
                 findings,
+                notes,
             };
             let entry = reading.entry(written);
             if let (Some(entry), Ok(glob)) = (entry, glob) {
                 named.push(Named { entry: Arc::new(entry), span: written.value.name.span, glob });
             }
         }
-        self.servers.entry(server.into()).or_default().extend(named);
+        let entries = self.servers.entry(server.into()).or_default();
+        entries.named.extend(named);
+        entries.stated.extend(stated);
     }
 
     /// Everything that was added, ready for look-ups.
-    pub(crate) fn finish(mut self, revision: PolicyRevision, findings: &mut Findings) -> Table {
+    pub(crate) fn finish(mut self, findings: &mut Findings) -> Table {
         let unmatched = match self.defaults.unmatched {
             Unmatched::Deny => unmatched_deny(),
             Unmatched::Gate => {
@@ -101,8 +120,9 @@ impl Compiler {
             }
         };
         let mut servers = HashMap::new();
-        for (server, entries) in self.servers {
+        for (server, Entries { named: entries, stated }) in self.servers {
             check_ties(&entries, findings);
+            reconcile::check(&stated, findings);
             let mut table = ServerTable::default();
             for Named { entry, glob, .. } in entries {
                 match glob {
@@ -112,8 +132,45 @@ impl Compiler {
             }
             servers.insert(server, table);
         }
-        Table { servers, unmatched, engine: self.engine.finish(), revision }
+        let defaults = self.defaults.terms();
+        let revision = revision(&defaults, &servers);
+        Table { servers, unmatched, defaults, engine: self.engine.finish(), revision }
     }
+}
+
+impl Defaults {
+    fn terms(&self) -> Terms {
+        let unmatched = match self.unmatched {
+            Unmatched::Gate => "gate",
+            Unmatched::Deny => "deny",
+        };
+        Terms::new([
+            ("workflow_name", Some(self.workflow_name.clone())),
+            ("gate.tokens", Some(self.tokens.as_str().to_owned())),
+            (PATIENCE, self.patience.map(seconds)),
+            ("unmatched", Some(unmatched.to_owned())),
+        ])
+    }
+}
+
+/// A short digest of everything that decides, whatever the order and the files it is written in.
+fn revision(defaults: &Terms, servers: &HashMap<Box<str>, ServerTable>) -> PolicyRevision {
+    let mut hash = Sha256::new();
+    text_into("holdpoint/policy/v1", &mut hash);
+    defaults.hash_into(&mut hash);
+    let mut entries: Vec<(&str, &str, &Entry)> = servers
+        .iter()
+        .flat_map(|(server, table)| table.entries().map(|entry| (&**server, &*entry.pattern, entry)))
+        .collect();
+    entries.sort_unstable_by_key(|(server, pattern, _)| (*server, *pattern));
+    for (server, pattern, entry) in entries {
+        text_into(server, &mut hash);
+        text_into(pattern, &mut hash);
+        entry.terms.hash_into(&mut hash);
+    }
+    let digest = hash.finalize();
+    let shown = digest.iter().take(8).fold(0_u64, |shown, byte| (shown << 8) | u64::from(*byte));
+    PolicyRevision::new(format!("{shown:016x}"))
 }
 
 /// The glob that a name is; `None` if it is an exact name.

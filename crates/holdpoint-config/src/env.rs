@@ -5,6 +5,7 @@ use crate::{
     mistake::{Finding, Findings},
     secret::Secret,
     source::Sources,
+    watch::Stamp,
 };
 use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
@@ -15,6 +16,12 @@ const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 pub trait Env {
     /// The variable's value, if it is set.
     fn var(&self, name: &str) -> Option<String>;
+
+    /// Whether the variable is not set, and what [`Self::var`] gives merely stands in for it, for looking at a
+    /// configuration only: whatever is made of it is not checked.
+    fn is_stand_in(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// The environment of this process.
@@ -78,6 +85,16 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|char| char == '_' || char.is_ascii_alphanumeric())
 }
 
+/// What stands in the text itself, without what comes from outside.
+pub(crate) fn literal(text: &str) -> String {
+    let piece = |piece: &Piece<'_>| match piece {
+        Piece::Text(text) => (*text).to_owned(),
+        Piece::Dollar => "$".to_owned(),
+        Piece::Variable { .. } | Piece::Wrong { .. } => String::new(),
+    };
+    pieces(text).iter().map(piece).collect()
+}
+
 /// Whether anything in `text` comes from outside.
 pub(crate) fn has_reference(text: &str) -> bool {
     pieces(text).iter().any(|piece| matches!(piece, Piece::Variable { .. } | Piece::Wrong { .. }))
@@ -125,6 +142,13 @@ impl Substitution<'_> {
             }
         }
         whole.then_some(text)
+    }
+
+    /// Whether anything in the text only stands in for what will be there.
+    pub(crate) fn is_stand_in(&self, written: &Located<String>) -> bool {
+        pieces(&written.value)
+            .iter()
+            .any(|piece| matches!(piece, Piece::Variable { name, .. } if self.env.is_stand_in(name)))
     }
 
     /// The same, for a text that must not stand in the file itself.
@@ -181,6 +205,7 @@ impl Substitution<'_> {
                 "the path is relative to this file; check it and its permissions",
             )
         })?;
+        self.sources.note(|looked| looked.note_file(&path, Stamp::of(&metadata), text.as_bytes()));
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
             return Err(failed("is empty", "put the value into it"));

@@ -4,7 +4,7 @@ use crate::{
     mistake::{printable, printable_lines},
     policy::{EntryPlace, Found},
 };
-use holdpoint_core::{Ask, Plan, PlanError, Tokens, ToolCall};
+use holdpoint_core::{Ask, Effect, Plan, PlanError, Question, ToolCall};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -23,13 +23,21 @@ pub struct Explanation {
     pub place: Option<EntryPlace>,
     /// Why it is this entry.
     pub why: String,
+    /// What may not be meant.
+    pub note: Option<&'static str>,
 }
+
+/// What an effect comes to whose name is the same for every call.
+pub(crate) const ONE_RUN_EVER: &str =
+    "its name is the same for every call, so this tool runs once and never again";
 
 /// What would be done with a call.
 #[derive(Debug)]
 pub enum Outcome {
     /// It would run without being asked about.
     Pass,
+    /// The same, but at most once for its effect.
+    PassOnce(Effect),
     /// It would be refused.
     Deny,
     /// Gate would be asked this.
@@ -39,11 +47,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What the call would do in the world, by name.
+    #[must_use]
+    pub const fn effect(&self) -> Option<&Effect> {
+        match self {
+            Self::PassOnce(effect) => Some(effect),
+            Self::Gate(ask) => ask.effect.as_ref(),
+            Self::Pass | Self::Deny | Self::DoesNotFit(_) => None,
+        }
+    }
+
     /// The word for it in cases files and JSON.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Pass => "pass",
+            Self::Pass | Self::PassOnce(_) => "pass",
             Self::Deny => "deny",
             Self::Gate(_) => "gate",
             Self::DoesNotFit(_) => "error",
@@ -67,11 +85,14 @@ impl Explanation {
             }
         };
         let outcome = match plan {
-            Ok(Plan::Pass(_) | Plan::PassOnce(..)) => Outcome::Pass,
+            Ok(Plan::Pass(_)) => Outcome::Pass,
+            Ok(Plan::PassOnce(_, effect)) => Outcome::PassOnce(effect),
             Ok(Plan::Deny(_)) => Outcome::Deny,
             Ok(Plan::Gate(ask)) => Outcome::Gate(ask),
             Err(error) => Outcome::DoesNotFit(error),
         };
+        let constant = entry.action.effect().and_then(|effect| effect.key.constant());
+        let note = constant.and(outcome.effect()).map(|_| ONE_RUN_EVER);
         Self {
             server: call.server.as_str().to_owned(),
             tool: tool.to_owned(),
@@ -79,6 +100,7 @@ impl Explanation {
             entry: entry.name.as_str().to_owned(),
             place: entry.place.clone(),
             why,
+            note,
         }
     }
 
@@ -98,10 +120,13 @@ impl Explanation {
         let detail = match &self.outcome {
             Outcome::Gate(ask) => Some(("request", request(ask))),
             Outcome::DoesNotFit(error) => Some(("error", Value::from(error.to_string()))),
-            Outcome::Pass | Outcome::Deny => None,
+            Outcome::Pass | Outcome::PassOnce(_) | Outcome::Deny => None,
         };
-        if let (Some(object), Some((key, value))) = (json.as_object_mut(), detail) {
-            object.insert(key.to_owned(), value);
+        let effect = self.outcome.effect().map(|effect| ("effect", effect_json(effect)));
+        let note = self.note.map(|note| ("note", Value::from(note)));
+        if let Some(object) = json.as_object_mut() {
+            let more = [detail, effect, note].into_iter().flatten();
+            object.extend(more.map(|(key, value)| (key.to_owned(), value)));
         }
         json
     }
@@ -118,23 +143,28 @@ fn request(ask: &Ask) -> Value {
         "risk_level": ask.risk_level.map(holdpoint_core::RiskLevel::as_str),
         "summary": ask.summary,
         "payload": ask.payload,
-        "token": token_word(ask.tokens),
+        "token": ask.tokens.as_str(),
         "patience_ms": ask.patience.map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX)),
     })
 }
 
-const fn token_word(tokens: Tokens) -> &'static str {
-    match tokens {
-        Tokens::Required => "required",
-        Tokens::Optional => "optional",
-        Tokens::Off => "off",
-    }
+fn effect_json(effect: &Effect) -> Value {
+    let reconcile = effect.reconcile.as_ref().map(|reconcile| {
+        let question = reconcile.question();
+        json!({
+            "tool": question.tool.as_str(),
+            "arguments": question.arguments,
+            "after_ms": u64::try_from(reconcile.settles_within().as_millis()).unwrap_or(u64::MAX),
+        })
+    });
+    json!({ "key": effect.key.as_str(), "reconcile": reconcile })
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match &self.outcome {
             Outcome::Pass => "passes: it runs without being asked about",
+            Outcome::PassOnce(_) => "passes: it runs without being asked about, once",
             Outcome::Deny => "is denied: it never runs",
             Outcome::Gate(_) => "is gated: Gate is asked before it runs",
             Outcome::DoesNotFit(_) => "is refused: its entry does not fit the call",
@@ -145,8 +175,20 @@ impl fmt::Display for Explanation {
             None => writeln!(f, "  entry    {}", printable(&self.entry))?,
         }
         write!(f, "  because  {}", printable(&self.why))?;
+        if let Some(effect) = self.outcome.effect() {
+            write!(f, "\n  effect   {}", printable(effect.key.as_str()))?;
+            if let Some(reconcile) = &effect.reconcile {
+                let Question { tool, arguments } = reconcile.question();
+                let (tool, arguments) = (printable(tool.as_str()), printable(arguments.get()));
+                let after = reconcile.settles_within().as_secs_f64();
+                write!(f, "\n  in doubt {tool} {arguments} tells, {after} s after a run was lost")?;
+            }
+        }
+        if let Some(note) = self.note {
+            write!(f, "\n  note     {note}")?;
+        }
         match &self.outcome {
-            Outcome::Pass | Outcome::Deny => Ok(()),
+            Outcome::Pass | Outcome::PassOnce(_) | Outcome::Deny => Ok(()),
             Outcome::DoesNotFit(error) => write!(f, "\n  problem  {}", printable(&error.problem)),
             Outcome::Gate(ask) => show(ask, f),
         }
@@ -174,7 +216,7 @@ fn show(ask: &Ask, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let payload: Option<Value> = serde_json::from_str(ask.payload.get()).ok();
     let payload = payload.and_then(|payload| serde_json::to_string_pretty(&payload).ok());
     line("payload", &payload.unwrap_or_else(|| ask.payload.get().to_owned()))?;
-    line("token", token_word(ask.tokens))?;
+    line("token", ask.tokens.as_str())?;
     if let Some(patience) = ask.patience {
         line("patience", &format!("{} s", patience.as_secs_f64()))?;
     }

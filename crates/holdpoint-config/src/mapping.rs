@@ -1,16 +1,18 @@
 //! From a call to what Gate is asked about it.
 
 use crate::{
-    pointer::{Pointer, child},
+    effect::EffectMapping,
+    fields::{Field, Filling},
+    pointer::Pointer,
     secret::FingerprintKey,
     template::{Scope, Template},
 };
 use holdpoint_api::Limits;
-use holdpoint_core::{Arguments, Ask, EntryName, PlanError, RiskLevel, Secrets, Tokens, ToolCall};
+use holdpoint_core::{Arguments, Ask, Effect, EntryName, PlanError, RiskLevel, Secrets, Tokens, ToolCall};
 use jsonschema::Validator;
 use minijinja::Environment;
 use serde_json::{Map, Value, value::RawValue};
-use std::{cell::OnceCell, time::Duration};
+use std::time::Duration;
 
 /// Reports about a payload that does not fit its schema name this many places.
 const SCHEMA_PROBLEMS_MAX: usize = 3;
@@ -28,6 +30,7 @@ pub(crate) struct Mapping {
     pub(crate) schema: Option<Validator>,
     pub(crate) tokens: Tokens,
     pub(crate) patience: Option<Duration>,
+    pub(crate) effect: Option<EffectMapping>,
 }
 
 /// What the payload is made of.
@@ -37,44 +40,6 @@ pub(crate) enum Payload {
     Arguments,
     /// Named fields, in this order.
     Fields(Vec<Field>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Field {
-    /// As JSON text.
-    pub(crate) key: Box<str>,
-    pub(crate) name: Box<str>,
-    pub(crate) source: FieldSource,
-}
-
-#[derive(Debug)]
-pub(crate) enum FieldSource {
-    /// JSON text.
-    Constant(Box<str>),
-    At {
-        pointer: Pointer,
-        presence: Presence,
-        /// Secrets in this place or below it.
-        secrets: Vec<Pointer>,
-    },
-}
-
-impl FieldSource {
-    fn secrets(&self) -> &[Pointer] {
-        match self {
-            Self::At { secrets, .. } => secrets,
-            Self::Constant(_) => &[],
-        }
-    }
-}
-
-/// What a call without the argument comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
-    /// The call is refused.
-    Required,
-    /// The field is left out.
-    Optional,
 }
 
 /// Makes [`Ask`]s for one entry.
@@ -88,17 +53,10 @@ pub(crate) struct Asking<'a> {
 impl Asking<'_> {
     pub(crate) fn ask(&self, call: &ToolCall) -> Result<Ask, PlanError> {
         let mapping = self.mapping;
-        let arguments = call.arguments.as_map();
-        self.fit_schema(arguments)?;
         let masked = |arguments: &Map<String, Value>| mapping.masked(arguments, self.key);
-        let scope = Scope {
-            arguments,
-            tool: call.tool.as_str(),
-            server: call.server.as_str(),
-            task: call.task.as_str(),
-            masked: &masked,
-            context: OnceCell::new(),
-        };
+        let scope = Scope::of(call, &masked);
+        let filling = Filling { noun: "payload", scope: &scope, engine: self.engine, key: self.key };
+        self.fit_schema(&filling)?;
         let summary = mapping.summary.iter().map(|bullet| self.text("summary", bullet, &scope));
         Ok(Ask {
             entry: self.entry.clone(),
@@ -113,11 +71,11 @@ impl Asking<'_> {
                 .transpose()?,
             risk_level: mapping.risk_level,
             summary: summary.collect::<Result<_, _>>()?,
-            payload: self.payload(&call.arguments)?,
+            payload: self.payload(&call.arguments, &filling)?,
             tokens: mapping.tokens,
             patience: mapping.patience,
-            effect: None,
-            secrets: mapping.secret_values(arguments),
+            effect: self.effect(&filling)?,
+            secrets: mapping.secret_values(call.arguments.as_map()),
         })
     }
 
@@ -140,103 +98,29 @@ impl Asking<'_> {
         Ok(text)
     }
 
-    fn payload(&self, arguments: &Arguments) -> Result<Box<RawValue>, PlanError> {
+    fn payload(&self, arguments: &Arguments, filling: &Filling<'_>) -> Result<Box<RawValue>, PlanError> {
         let text = match &self.mapping.payload {
             Payload::Arguments => {
                 arguments.raw().map_or_else(|| "{}".to_owned(), |raw| raw.trim().to_owned())
             }
-            Payload::Fields(fields) => self.fields(fields, arguments.as_map())?,
+            Payload::Fields(fields) => filling.json(fields).map_err(|problem| self.refuse(problem))?,
         };
         RawValue::from_string(text).map_err(|_| self.refuse("the payload is not valid JSON".to_owned()))
     }
 
-    fn fields(&self, fields: &[Field], arguments: Option<&Map<String, Value>>) -> Result<String, PlanError> {
-        let mut json = Vec::with_capacity(256);
-        json.push(b'{');
-        for field in fields {
-            let value = match &field.source {
-                FieldSource::Constant(_) => None,
-                FieldSource::At { pointer, presence, .. } => {
-                    match self.found(field, pointer, *presence, arguments)? {
-                        None => continue,
-                        found => found,
-                    }
-                }
-            };
-            if json.len() > 1 {
-                json.push(b',');
-            }
-            json.extend_from_slice(field.key.as_bytes());
-            json.push(b':');
-            let written = match (&field.source, value) {
-                (FieldSource::At { pointer, secrets, .. }, Some(value)) if !secrets.is_empty() => {
-                    serde_json::to_writer(&mut json, &mask(pointer, value, secrets, self.key))
-                }
-                (FieldSource::Constant(text), _) => {
-                    json.extend_from_slice(text.as_bytes());
-                    Ok(())
-                }
-                (FieldSource::At { .. }, value) => serde_json::to_writer(&mut json, &value),
-            };
-            written.map_err(|_| self.refuse(format!("payload `{}` cannot be written", field.name)))?;
-        }
-        json.push(b'}');
-        String::from_utf8(json).map_err(|_| self.refuse("the payload is not text".to_owned()))
-    }
-
-    fn found<'v>(
-        &self,
-        field: &Field,
-        pointer: &Pointer,
-        presence: Presence,
-        arguments: Option<&'v Map<String, Value>>,
-    ) -> Result<Option<&'v Value>, PlanError> {
-        let Some(arguments) = arguments else { return self.without(field, pointer, presence) };
-        match pointer.find(arguments) {
-            Some(found) => Ok(Some(found)),
-            // The tool may not care about case, and then the reviewer would not see what it uses.
-            None if pointer.has_lookalike(arguments) => Err(self
-                .refuse(format!("an argument of the call differs from `{}` only in case", pointer.as_str()))),
-            None => self.without(field, pointer, presence),
-        }
-    }
-
-    fn without<T>(
-        &self,
-        field: &Field,
-        pointer: &Pointer,
-        presence: Presence,
-    ) -> Result<Option<T>, PlanError> {
-        match presence {
-            Presence::Optional => Ok(None),
-            Presence::Required => Err(self.refuse(format!(
-                "payload `{}` needs the argument `{}`, which the call does not have",
-                field.name,
-                pointer.as_str()
-            ))),
-        }
+    fn effect(&self, filling: &Filling<'_>) -> Result<Option<Effect>, PlanError> {
+        let effect =
+            self.mapping.effect.as_ref().map(|effect| effect.of(filling.scope, self.engine, self.key));
+        effect.transpose().map_err(|problem| self.refuse(problem))
     }
 
     /// Validates the payload as it is, secrets unmasked, and reports without values.
-    fn fit_schema(&self, arguments: Option<&Map<String, Value>>) -> Result<(), PlanError> {
+    fn fit_schema(&self, filling: &Filling<'_>) -> Result<(), PlanError> {
         let Some(schema) = &self.mapping.schema else { return Ok(()) };
-        let mut payload = Map::new();
-        match &self.mapping.payload {
-            Payload::Arguments => payload = arguments.cloned().unwrap_or_default(),
-            Payload::Fields(fields) => {
-                for field in fields {
-                    let value = match &field.source {
-                        FieldSource::Constant(text) => serde_json::from_str(text).ok(),
-                        FieldSource::At { pointer, presence, .. } => {
-                            self.found(field, pointer, *presence, arguments)?.cloned()
-                        }
-                    };
-                    if let Some(value) = value {
-                        payload.insert(field.name.to_string(), value);
-                    }
-                }
-            }
-        }
+        let payload = match &self.mapping.payload {
+            Payload::Arguments => filling.scope.arguments.cloned().unwrap_or_default(),
+            Payload::Fields(fields) => filling.unmasked(fields).map_err(|problem| self.refuse(problem))?,
+        };
         let payload = Value::Object(payload);
         if schema.is_valid(&payload) {
             return Ok(());
@@ -302,17 +186,4 @@ fn push_leaves(value: &Value, leaves: &mut Vec<String>) {
         Value::Object(map) => map.values().for_each(|value| push_leaves(value, leaves)),
         Value::Null | Value::Bool(_) => {}
     }
-}
-
-/// `value`, which lies at `pointer`, with the secrets in it replaced.
-fn mask(pointer: &Pointer, value: &Value, secrets: &[Pointer], key: &FingerprintKey) -> Value {
-    let mut masked = value.clone();
-    for secret in secrets {
-        let mut below = secret.keys().iter().skip(pointer.keys().len());
-        let found = below.try_fold(value, |value, key| child(value, key));
-        if let Some(found) = found {
-            secret.mask_within(pointer, &mut masked, key.mask(found));
-        }
-    }
-    masked
 }

@@ -59,9 +59,25 @@ pub struct Related {
     pub label: String,
 }
 
+/// Something that may be meant, and may not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note(pub Mistake);
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.told_as("note", f)
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "error: {}", printable(&self.message))?;
+        self.told_as("error", f)
+    }
+}
+
+impl Mistake {
+    fn told_as(&self, word: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{word}: {}", printable(&self.message))?;
         let gutter = self.place.iter().chain(self.related.iter().map(|related| &related.place));
         let gutter = gutter.map(|place| place.line.to_string().len()).max().unwrap_or(1);
         let blank = " ".repeat(gutter);

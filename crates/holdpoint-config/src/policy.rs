@@ -1,11 +1,13 @@
 //! The policy in force: which entry a call falls under, and what comes of it.
 
 use crate::{
+    effect::EffectMapping,
     explain::Explanation,
     glob::{Glob, fold, is_folded},
     mapping::{Asking, Mapping, Payload},
     secret::FingerprintKey,
-    template::{Engine, Lines},
+    template::{Engine, Lines, Scope},
+    terms::Terms,
 };
 use holdpoint_core::{EntryName, Plan, PlanError, Policy, PolicyRevision, Tokens, ToolCall};
 use minijinja::Environment;
@@ -26,6 +28,8 @@ pub struct PolicySet {
 pub enum Action {
     /// They run without being asked about.
     Pass,
+    /// The same, each effect at most once.
+    Once,
     /// They never run.
     Deny,
     /// Gate is asked, or the call is refused because the entry does not fit it.
@@ -36,6 +40,8 @@ pub enum Action {
 pub(crate) struct Table {
     pub(crate) servers: HashMap<Box<str>, ServerTable>,
     pub(crate) unmatched: Entry,
+    /// What holds where an entry says nothing.
+    pub(crate) defaults: Terms,
     pub(crate) engine: Environment<'static>,
     pub(crate) revision: PolicyRevision,
 }
@@ -66,6 +72,8 @@ pub(crate) struct Entry {
     /// The tool's name, or a glob.
     pub(crate) pattern: Box<str>,
     pub(crate) action: EntryAction,
+    /// What it says by itself.
+    pub(crate) terms: Terms,
     /// Where it is written.
     pub(crate) place: Option<EntryPlace>,
 }
@@ -88,8 +96,19 @@ impl fmt::Display for EntryPlace {
 #[derive(Debug)]
 pub(crate) enum EntryAction {
     Pass,
+    PassOnce(Box<EffectMapping>),
     Deny,
     Gate(Box<Mapping>),
+}
+
+impl EntryAction {
+    pub(crate) fn effect(&self) -> Option<&EffectMapping> {
+        match self {
+            Self::PassOnce(effect) => Some(effect),
+            Self::Gate(mapping) => mapping.effect.as_ref(),
+            Self::Pass | Self::Deny => None,
+        }
+    }
 }
 
 /// Which entry a call falls under.
@@ -112,6 +131,10 @@ impl ServerTable {
         self.mixed_case |= !is_folded(&entry.pattern);
         let at = self.globs.partition_point(|other| other.glob.specificity() >= glob.specificity());
         self.globs.insert(at, GlobEntry { folded: glob.folded(), glob, entry });
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.exact.values().chain(self.globs.iter().map(|glob| &glob.entry)).map(|entry| &**entry)
     }
 
     fn find<'t>(&'t self, tool: &str, unmatched: &'t Entry) -> Found<'t> {
@@ -140,6 +163,11 @@ impl Table {
         }
     }
 
+    /// Every entry that is written, server by server.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.servers.values().flat_map(ServerTable::entries)
+    }
+
     pub(crate) fn revision(&self) -> PolicyRevision {
         self.revision.clone()
     }
@@ -164,6 +192,7 @@ impl PolicySet {
         let table = Table {
             servers: HashMap::from([(server.into(), ServerTable::default())]),
             unmatched,
+            defaults: Terms::default(),
             engine: engine.finish(),
             revision: PolicyRevision::new("gate-everything"),
         };
@@ -176,6 +205,7 @@ impl PolicySet {
         match self.table.find(server, tool) {
             Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => match entry.action {
                 EntryAction::Pass => Action::Pass,
+                EntryAction::PassOnce(_) => Action::Once,
                 EntryAction::Deny => Action::Deny,
                 EntryAction::Gate(_) => Action::Gate,
             },
@@ -202,6 +232,14 @@ impl Policy for PolicySet {
         };
         match &entry.action {
             EntryAction::Pass => Ok(Plan::Pass(entry.name.clone())),
+            EntryAction::PassOnce(effect) => {
+                let scope = Scope::of(call, &|_| None);
+                let effect = effect.of(&scope, &self.table.engine, &self.key);
+                match effect {
+                    Ok(effect) => Ok(Plan::PassOnce(entry.name.clone(), effect)),
+                    Err(problem) => Err(PlanError { entry: entry.name.clone(), problem }),
+                }
+            }
             EntryAction::Deny => Ok(Plan::Deny(entry.name.clone())),
             EntryAction::Gate(mapping) => {
                 let (engine, key) = (&self.table.engine, &self.key);
@@ -231,12 +269,18 @@ pub(crate) fn unmatched_gate(
 ) -> Entry {
     let mapping = generic(engine, workflow_name).map(|mapping| Mapping { tokens, patience, ..mapping });
     let action = mapping.map_or(EntryAction::Deny, |mapping| EntryAction::Gate(Box::new(mapping)));
-    Entry { name: EntryName::new("unmatched"), pattern: "*".into(), action, place: None }
+    unmatched(action)
 }
 
 /// What stands for an entry where none matches and the call is to be refused.
 pub(crate) fn unmatched_deny() -> Entry {
-    Entry { name: EntryName::new("unmatched"), pattern: "*".into(), action: EntryAction::Deny, place: None }
+    unmatched(EntryAction::Deny)
+}
+
+/// What it says is what holds where nothing is said.
+fn unmatched(action: EntryAction) -> Entry {
+    let name = EntryName::new("unmatched");
+    Entry { name, pattern: "*".into(), action, terms: Terms::default(), place: None }
 }
 
 /// What is said of a tool about which nothing is written. The templates are constants; `None` if they did not compile.
@@ -252,5 +296,6 @@ pub(crate) fn generic(engine: &mut Engine, workflow_name: &str) -> Option<Mappin
         schema: None,
         tokens: Tokens::Required,
         patience: None,
+        effect: None,
     })
 }

@@ -2,28 +2,28 @@
 
 mod gate;
 mod servers;
+mod shared;
 
 use crate::{
     compile::{Compiler, Defaults, plain_line, tokens},
     env::{Env, Substitution},
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
-    settings::{Config, GateSettings, HoldSettings, ServerSettings},
-    source::{FileId, Sources, check_folder, read},
-    written::{HoldpointFile, ToolsFile},
+    settings::{
+        AuditSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings, TimelineSettings,
+    },
+    source::{FileId, Sources, check_folder},
+    watch::{ENDINGS, config_files},
+    written::{Hold, HoldpointFile, ToolsFile},
 };
 use holdpoint_api::declare::{GateDeclaration, HumaneDuration};
-use holdpoint_core::{PolicyRevision, ServerName};
+use holdpoint_core::ServerName;
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
 };
-
-/// Names that a configuration file may end in; the first is the usual one.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Reads `holdpoint.yaml`, or the one in the folder `path`, and all that belongs to it.
 ///
@@ -50,6 +50,8 @@ pub fn load_gate(path: &Path) -> Result<GateDeclaration, Mistakes> {
 pub(crate) struct Reader<'e> {
     pub(crate) sources: Sources,
     pub(crate) findings: Findings,
+    /// What may be meant, and may not.
+    pub(crate) notes: Findings,
     env: &'e dyn Env,
 }
 
@@ -64,7 +66,7 @@ pub(crate) struct Read {
 
 impl<'e> Reader<'e> {
     pub(crate) fn new(env: &'e dyn Env) -> Self {
-        Self { sources: Sources::default(), findings: Findings::default(), env }
+        Self { sources: Sources::default(), findings: Findings::default(), notes: Findings::default(), env }
     }
 
     /// The configuration with what is wrong left out.
@@ -77,12 +79,19 @@ impl<'e> Reader<'e> {
         let written: HoldpointFile = decode(&root, &mut self.findings)?;
 
         let substitution = Substitution { env: self.env, base: &folder, sources: &self.sources };
-        let gate = servers::gate(written.gate.as_ref(), &substitution, &mut self.findings);
+        let gate = servers::gate(written.gate.as_ref(), &substitution, &mut self.findings, &mut self.notes);
         let servers = servers::all(&written.servers, &substitution, &mut self.findings);
+        let settings = Settings {
+            gate,
+            servers,
+            hold: hold(&written.hold, &mut self.findings),
+            journal: shared::journal(written.journal.as_ref(), &substitution, &mut self.findings),
+            audit: shared::audit(written.audit.as_ref(), &mut self.findings),
+            timeline: shared::timeline(&written.timeline),
+            declaration: self.beside(&folder, "gate").and_then(|path| self.declaration(&path)),
+        };
         let defaults = self.defaults(&written);
-        let hold = self.hold(&written);
 
-        let declaration = self.beside(&folder, "gate").and_then(|path| self.declaration(&path));
         let tools = self.tools_folder(&folder, written.tools.as_ref());
         let mut compiler = Compiler::new(defaults);
         let known: Vec<&str> = written.servers.0.iter().map(|(name, _)| name.value.as_str()).collect();
@@ -90,7 +99,7 @@ impl<'e> Reader<'e> {
             self.tools_file(&path, Some(&known), &mut compiler);
         }
         let known = known.into_iter().map(ToOwned::to_owned).collect();
-        let config = self.finish(compiler, gate, servers, hold, declaration);
+        let config = self.finish(compiler, settings);
         Some(Read { config, tools, servers: Some(known) })
     }
 
@@ -98,7 +107,7 @@ impl<'e> Reader<'e> {
     pub(crate) fn tools_alone(&mut self, path: &Path) -> Read {
         let mut compiler = Compiler::new(Defaults::default());
         self.tools_file(path, None, &mut compiler);
-        let config = self.finish(compiler, None, BTreeMap::new(), HoldSettings::default(), None);
+        let config = self.finish(compiler, Settings::default());
         Read { config, tools: path.parent().map(Path::to_owned), servers: None }
     }
 
@@ -109,28 +118,22 @@ impl<'e> Reader<'e> {
 
     /// Whether the file has the shape of a tools file, mistakes aside.
     pub(crate) fn is_tools_file(path: &Path) -> bool {
-        let Ok(text) = read(path) else { return false };
+        let Ok(text) = Sources::default().read(path) else { return false };
         let root = parse(FileId(u32::MAX), &text, &mut Findings::default());
         let by_folder = path.parent().is_some_and(|folder| folder.ends_with("tools"));
         root.map_or(by_folder, |root| root.get("server").is_some() && root.get("servers").is_none())
     }
 
-    fn finish(
-        &mut self,
-        compiler: Compiler,
-        gate: Option<GateSettings>,
-        servers: BTreeMap<ServerName, ServerSettings>,
-        hold: HoldSettings,
-        declaration: Option<GateDeclaration>,
-    ) -> Config {
-        let revision = PolicyRevision::new(self.sources.revision());
-        let table = Arc::new(compiler.finish(revision, &mut self.findings));
-        Config { gate, servers, hold, declaration, files: self.sources.paths(), table }
+    fn finish(&mut self, compiler: Compiler, settings: Settings) -> Config {
+        let Settings { gate, servers, hold, journal, audit, timeline, declaration } = settings;
+        let table = Arc::new(compiler.finish(&mut self.findings));
+        let sources = self.sources.looked_at();
+        Config { gate, servers, hold, journal, audit, timeline, declaration, sources, table }
     }
 
     /// The file and its tree.
     pub(crate) fn open(&mut self, path: &Path) -> Option<(FileId, Rc<Node>)> {
-        let text = self.findings.note(read(path))?;
+        let text = self.findings.note(self.sources.read(path))?;
         let file = self.sources.add(path.to_owned(), text);
         let root = parse(file, self.sources.text(file), &mut self.findings)?;
         Some((file, root))
@@ -151,7 +154,11 @@ impl<'e> Reader<'e> {
     /// The file `STEM.yaml` in `folder`, or one of its other endings; two of them are a mistake.
     fn beside(&mut self, folder: &Path, stem: &str) -> Option<PathBuf> {
         let candidates = ENDINGS.iter().map(|ending| folder.join(format!("{stem}.{ending}")));
-        let mut found = candidates.filter(|path| path.exists());
+        let (found, missing): (Vec<_>, Vec<_>) = candidates.partition(|path| path.exists());
+        for path in &missing {
+            self.sources.note(|looked| looked.note_missing(path));
+        }
+        let mut found = found.into_iter();
         let first = found.next()?;
         if let Some(second) = found.next() {
             let message = format!("there is `{}` as well, and only one can count", first.display());
@@ -179,24 +186,14 @@ impl<'e> Reader<'e> {
         }
     }
 
-    fn hold(&mut self, written: &HoldpointFile) -> HoldSettings {
-        let hold = &written.hold;
-        if let Some(held_max) = hold.held_max.as_ref().filter(|held_max| held_max.value == 0) {
-            let finding =
-                Finding::at(held_max.span, "with `held_max: 0`, no call could ever wait for a decision");
-            self.findings.push(finding.hint("write how many calls may wait at once, such as 256"));
-        }
-        HoldSettings {
-            patience: hold.patience.map(HumaneDuration::get),
-            held_max: hold.held_max.as_ref().map(|held_max| held_max.value),
-            result_bytes_max: hold.result_bytes_max,
-        }
-    }
-
     fn tools_folder(&mut self, folder: &Path, written: Option<&Located<String>>) -> Option<PathBuf> {
         let Some(written) = written else {
             let usual = folder.join("tools");
-            return usual.is_dir().then_some(usual);
+            let is_there = usual.is_dir();
+            if !is_there {
+                self.sources.note(|looked| looked.note_missing(&usual));
+            }
+            return is_there.then_some(usual);
         };
         let tools = folder.join(&written.value);
         if tools.is_dir() {
@@ -219,24 +216,18 @@ impl<'e> Reader<'e> {
     }
 
     pub(crate) fn list(&mut self, folder: &Path) -> Vec<PathBuf> {
-        let entries = match fs::read_dir(folder) {
-            Ok(entries) => entries,
+        match config_files(folder) {
+            Ok(files) => {
+                self.sources.note(|looked| looked.note_folder(folder, &files));
+                files
+            }
             Err(error) => {
                 let finding = Finding::file(folder, &format!("this folder cannot be read: {error}"));
                 self.findings
                     .push(finding.hint("give the user that runs holdpoint the permission to read it"));
-                return Vec::new();
+                Vec::new()
             }
-        };
-        let is_config = |path: &PathBuf| {
-            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-            !hidden && path.is_file() && ENDINGS.contains(&ending)
-        };
-        let mut files: Vec<PathBuf> =
-            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_config).collect();
-        files.sort();
-        files
+        }
     }
 
     fn tools_file(&mut self, path: &Path, known: Option<&[&str]>, compiler: &mut Compiler) {
@@ -244,7 +235,7 @@ impl<'e> Reader<'e> {
         let Some(file) = decode::<ToolsFile>(&root, &mut self.findings) else { return };
         self.check_server(&file.server, known);
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-        compiler.add(&file, &folder, &mut self.sources, &mut self.findings);
+        compiler.add(&file, &folder, &mut self.sources, &mut self.findings, &mut self.notes);
     }
 
     /// `known`: the servers of `holdpoint.yaml`, if it was read.
@@ -258,6 +249,32 @@ impl<'e> Reader<'e> {
     fn declaration(&mut self, path: &Path) -> Option<GateDeclaration> {
         let (_, root) = self.open(path)?;
         gate::declaration(&root, &mut self.findings)
+    }
+}
+
+/// What the main file and `gate.yaml` come to.
+#[derive(Default)]
+struct Settings {
+    gate: Option<GateSettings>,
+    servers: BTreeMap<ServerName, ServerSettings>,
+    hold: HoldSettings,
+    journal: Option<JournalSettings>,
+    audit: AuditSettings,
+    timeline: TimelineSettings,
+    declaration: Option<GateDeclaration>,
+}
+
+fn hold(written: &Hold, findings: &mut Findings) -> HoldSettings {
+    if let Some(held_max) = written.held_max.as_ref().filter(|held_max| held_max.value == 0) {
+        let finding =
+            Finding::at(held_max.span, "with `held_max: 0`, no call could ever wait for a decision");
+        findings.push(finding.hint("write how many calls may wait at once, such as 256"));
+    }
+    HoldSettings {
+        patience: written.patience.map(HumaneDuration::get),
+        held_max: written.held_max.as_ref().map(|held_max| held_max.value),
+        result_bytes_max: written.result_bytes_max,
+        result_kept: written.result_kept.map(HumaneDuration::get),
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::{
     policy::{PolicySet, Table},
     secret::{FingerprintKey, Secret},
+    watch::FilesRead,
 };
-use holdpoint_api::declare::GateDeclaration;
+use holdpoint_api::{declare::GateDeclaration, webhook::WebhookSecret};
 use holdpoint_core::{PolicyRevision, ServerName};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use url::Url;
 
 /// A configuration without mistakes.
@@ -18,10 +19,16 @@ pub struct Config {
     pub servers: BTreeMap<ServerName, ServerSettings>,
     /// How calls wait.
     pub hold: HoldSettings,
+    /// The database that several proxies keep their holds in; `None`: the data folder.
+    pub journal: Option<JournalSettings>,
+    /// The audit log.
+    pub audit: AuditSettings,
+    /// What reviewers see of a call after they decided.
+    pub timeline: TimelineSettings,
     /// What our own Gate is told: `gate.yaml`, if there is one.
     pub declaration: Option<GateDeclaration>,
     /// Every file that was read: what to watch for changes.
-    pub files: Vec<PathBuf>,
+    pub sources: FilesRead,
     pub(crate) table: Arc<Table>,
 }
 
@@ -46,10 +53,54 @@ pub struct GateSettings {
     pub url: Url,
     /// The agent's key.
     pub api_key: Secret,
+    /// Where Gate says that something was decided; `None`: it is only asked.
+    pub webhook: Option<WebhookSettings>,
+}
+
+/// Where Gate's webhooks are received.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// Where to listen for them alone; `None`: where `holdpoint up` listens anyway.
+    pub listen: Option<SocketAddr>,
+    /// The path, with its leading `/`.
+    pub path: String,
+    /// What Gate signs them with; `None`: they are not signed.
+    pub secret: Option<WebhookSecret>,
+}
+
+/// Whose journal it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// A PostgreSQL database: `postgres://…` or `postgresql://…`.
+    pub url: Secret,
+}
+
+/// The audit log. `None`: as the log thinks fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// A file with this many bytes is closed, and the next one begun.
+    pub rotate_bytes: Option<u64>,
+}
+
+/// What reviewers see of a call after they decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimelineSettings {
+    /// How much of a tool's answer goes to Gate.
+    pub results: TimelineResults,
+}
+
+/// How much of a tool's answer goes to Gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimelineResults {
+    /// The beginning of its text, with the call's secrets taken out.
+    #[default]
+    Excerpt,
+    /// Only whether it succeeded.
+    None,
 }
 
 /// How a tool server is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerSettings {
     /// Over HTTP.
     Http {
@@ -80,4 +131,6 @@ pub struct HoldSettings {
     pub held_max: Option<u32>,
     /// How many bytes of a result are kept for a caller that went away.
     pub result_bytes_max: Option<u64>,
+    /// For how long such a result is kept.
+    pub result_kept: Option<Duration>,
 }

@@ -1,8 +1,11 @@
 //! The files that were read together, and places in them.
 
-use crate::mistake::{Finding, Place, printable};
-use sha2::{Digest as _, Sha256};
+use crate::{
+    mistake::{Finding, Place, printable},
+    watch::{FilesRead, Stamp},
+};
 use std::{
+    cell::RefCell,
     fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -44,13 +47,17 @@ struct SourceFile {
 
 /// Every file of one load, in the order read.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(Vec<SourceFile>);
+pub(crate) struct Sources {
+    files: Vec<SourceFile>,
+    /// Beside them those that have no places to show.
+    looked_at: RefCell<FilesRead>,
+}
 
 impl Sources {
     pub(crate) fn add(&mut self, path: PathBuf, text: String) -> FileId {
         let secrets = looks_secret(&text);
-        self.0.push(SourceFile { path, text, secrets });
-        FileId(u32::try_from(self.0.len().saturating_sub(1)).unwrap_or(u32::MAX))
+        self.files.push(SourceFile { path, text, secrets });
+        FileId(u32::try_from(self.files.len().saturating_sub(1)).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn text(&self, file: FileId) -> &str {
@@ -62,7 +69,7 @@ impl Sources {
     }
 
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        self.0.iter().map(|source| source.path.clone()).collect()
+        self.files.iter().map(|source| source.path.clone()).collect()
     }
 
     /// The source text of `span`, quotes and all.
@@ -72,7 +79,7 @@ impl Sources {
 
     /// Keeps what is in `span` out of everything that is shown.
     pub(crate) fn hide(&mut self, span: Span) {
-        if let Some(source) = self.0.get_mut(span.file.0 as usize) {
+        if let Some(source) = self.files.get_mut(span.file.0 as usize) {
             source.secrets.push(span.range());
         }
     }
@@ -120,22 +127,25 @@ impl Sources {
         }
     }
 
-    /// A short digest of all that was read: which configuration is in force.
-    pub(crate) fn revision(&self) -> String {
-        let mut hash = Sha256::new();
-        for source in &self.0 {
-            hash.update((source.text.len() as u64).to_be_bytes());
-            hash.update(source.text.as_bytes());
+    /// Reads a text file; a look that is remembered.
+    pub(crate) fn read(&self, path: &Path) -> Result<String, Finding> {
+        let (text, stamp) = read(path)?;
+        self.note(|looked| looked.note_file(path, stamp, text.as_bytes()));
+        Ok(text)
+    }
+
+    pub(crate) fn note(&self, note: impl FnOnce(&mut FilesRead)) {
+        if let Ok(mut looked_at) = self.looked_at.try_borrow_mut() {
+            note(&mut looked_at);
         }
-        hash.finalize().iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    }
+
+    pub(crate) fn looked_at(&self) -> FilesRead {
+        self.looked_at.borrow().clone()
     }
 
     fn get(&self, file: FileId) -> Option<&SourceFile> {
-        self.0.get(file.0 as usize)
+        self.files.get(file.0 as usize)
     }
 
     /// Text with every secret in it replaced, character by character, so that columns stay.
@@ -158,7 +168,7 @@ fn looks_secret(text: &str) -> Vec<Range<usize>> {
 }
 
 /// Reads a text file whose writers have to be trusted: what is in it decides what runs.
-pub(crate) fn read(path: &Path) -> Result<String, Finding> {
+fn read(path: &Path) -> Result<(String, Stamp), Finding> {
     let finding = |message: &str, hint: &str| Finding::file(path, message).hint(hint);
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.is_dir() {
@@ -179,7 +189,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Finding> {
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| finding("this file is not UTF-8 text", "save it as UTF-8 and try again"))?;
-    Ok(text)
+    Ok((text, Stamp::of(&metadata)))
 }
 
 /// A folder that anybody may write to lets anybody replace the files in it.

@@ -4,9 +4,12 @@
 //! Everything else goes to the template engine, with strict undefined values, bounded fuel and depth, and nothing to
 //! load from. There, a number that a 64-bit float cannot hold exactly cannot be used, rather than be shown wrong.
 
+mod condition;
 mod engine;
+mod number;
 mod reads;
 
+pub(crate) use condition::Condition;
 pub(crate) use engine::Engine;
 pub(crate) use reads::{Reads, TemplateMistake, where_read};
 
@@ -14,9 +17,10 @@ use crate::{
     mistake::{printable, printable_lines},
     pointer::walk,
 };
+use holdpoint_core::ToolCall;
 use minijinja::Environment;
 use serde_json::{Map, Value};
-use std::{cell::OnceCell, fmt};
+use std::{borrow::Cow, cell::OnceCell, fmt};
 
 /// A compiled template.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) enum Lines {
     One,
     /// Line breaks stay.
     Many,
+    /// Nothing is escaped: a program reads it.
+    AsSent,
 }
 
 #[derive(Debug)]
@@ -70,31 +76,82 @@ impl fmt::Debug for Scope<'_> {
     }
 }
 
+impl<'a> Scope<'a> {
+    pub(crate) fn of(call: &'a ToolCall, masked: &'a Masking<'a>) -> Self {
+        Self {
+            arguments: call.arguments.as_map(),
+            tool: call.tool.as_str(),
+            server: call.server.as_str(),
+            task: call.task.as_str(),
+            masked,
+            context: OnceCell::new(),
+        }
+    }
+}
+
 impl Template {
+    /// The text as a name: one and the same for values that mean the same, and none for values that name nothing.
+    pub(crate) fn name(&self, scope: &Scope<'_>, engine: &Environment<'static>) -> Result<String, String> {
+        let mut name = String::with_capacity(64);
+        for part in &self.parts {
+            match part {
+                Part::Text(_) | Part::Word(_) | Part::Engine { .. } => part.push(scope, engine, &mut name)?,
+                Part::Argument { keys } => {
+                    let value = find(scope.arguments, keys).ok_or_else(|| missing(keys))?;
+                    push_name(value, &mut name)
+                        .map_err(|why| format!("cannot use the argument `{}`: {why}", keys.join(".")))?;
+                }
+            }
+        }
+        Ok(name)
+    }
+
+    /// The text, if it is the same for every call.
+    pub(crate) fn constant(&self) -> Option<String> {
+        let part = |part: &Part| match part {
+            Part::Text(text) => Some(text.to_string()),
+            Part::Word(_) | Part::Argument { .. } | Part::Engine { .. } => None,
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// The text, or what is missing, in words without values.
     pub(crate) fn render(&self, scope: &Scope<'_>, engine: &Environment<'static>) -> Result<String, String> {
         let mut text = String::with_capacity(64);
         for part in &self.parts {
-            match part {
-                Part::Text(part) => text.push_str(part),
-                Part::Word(Word::Tool) => text.push_str(scope.tool),
-                Part::Word(Word::Server) => text.push_str(scope.server),
-                Part::Word(Word::Task) => text.push_str(scope.task),
-                Part::Argument { keys } => {
-                    let value = find(scope.arguments, keys).ok_or_else(|| missing(keys))?;
-                    push_value(value, &mut text);
-                }
-                Part::Engine { name, reads } => text.push_str(&engine::render(engine, name, reads, scope)?),
-            }
+            part.push(scope, engine, &mut text)?;
         }
         let shown = match self.lines {
             Lines::One => printable(&text),
             Lines::Many => printable_lines(&text),
+            Lines::AsSent => Cow::Borrowed(&*text),
         };
         Ok(match shown {
-            std::borrow::Cow::Borrowed(_) => text,
-            std::borrow::Cow::Owned(escaped) => escaped,
+            Cow::Borrowed(_) => text,
+            Cow::Owned(escaped) => escaped,
         })
+    }
+}
+
+impl Part {
+    fn push(
+        &self,
+        scope: &Scope<'_>,
+        engine: &Environment<'static>,
+        text: &mut String,
+    ) -> Result<(), String> {
+        match self {
+            Self::Text(part) => text.push_str(part),
+            Self::Word(Word::Tool) => text.push_str(scope.tool),
+            Self::Word(Word::Server) => text.push_str(scope.server),
+            Self::Word(Word::Task) => text.push_str(scope.task),
+            Self::Argument { keys } => {
+                let value = find(scope.arguments, keys).ok_or_else(|| missing(keys))?;
+                push_value(value, text);
+            }
+            Self::Engine { name, reads } => text.push_str(&engine::render(engine, name, reads, scope)?),
+        }
+        Ok(())
     }
 }
 
@@ -116,4 +173,18 @@ fn push_value(value: &Value, text: &mut String) {
         Value::Null => text.push_str("null"),
         Value::Array(_) | Value::Object(_) => text.push_str(&value.to_string()),
     }
+}
+
+/// A value as a part of a name. `40`, `40.0` and `4e1` are one number, so they are one name.
+fn push_name(value: &Value, name: &mut String) -> Result<(), &'static str> {
+    match value {
+        Value::String(text) if text.trim().is_empty() => return Err("it is empty"),
+        Value::String(text) => name.push_str(text),
+        Value::Number(number) => name.push_str(&number::plain(number.as_str())),
+        Value::Bool(true) => name.push_str("true"),
+        Value::Bool(false) => name.push_str("false"),
+        Value::Null => return Err("it is null"),
+        Value::Array(_) | Value::Object(_) => return Err("it is neither text nor a number"),
+    }
+    Ok(())
 }

@@ -1,12 +1,16 @@
 //! The files as written: one type per file, from which the reader and the published JSON Schemas both come.
 //!
 //! What these types cannot say (a URL that parses, a template that compiles, a server that exists) is checked when
-//! they are settled, in `settle` and `compile`.
+//! they are settled, in `read` and `compile`.
 
 mod cases;
+mod effect;
 mod holdpoint;
 mod tools;
 
 pub(crate) use cases::{Case, CasesFile, ExpectedPlan, ExpectedRequest};
-pub(crate) use holdpoint::{Gate, HoldpointFile, Server, TokenRule, Unmatched};
+pub(crate) use effect::{Reconcile, WrittenEffect};
+pub(crate) use holdpoint::{
+    Audit, Gate, Hold, HoldpointFile, Journal, Server, ShownResults, Timeline, TokenRule, Unmatched, Webhook,
+};
 pub(crate) use tools::{PayloadField, Risk, ToolEntry, ToolsFile, WrittenAction};

@@ -28,6 +28,10 @@ impl Env for LookingEnv {
             Some(format!("https://unset.invalid/{name}"))
         })
     }
+
+    fn is_stand_in(&self, name: &str) -> bool {
+        ProcessEnv.var(name).is_none()
+    }
 }
 
 impl LookingEnv {

@@ -1,12 +1,14 @@
 use super::{Defaults, tokens};
 use crate::{
+    fields::{Field, FieldSource, Presence},
     load::{Entries, Located, parse},
-    mapping::{Field, FieldSource, Mapping, Payload, Presence},
+    mapping::{Mapping, Payload},
     mistake::{Finding, Findings},
     pointer::Pointer,
     policy::{Entry, EntryAction, EntryPlace, generic},
-    source::{Sources, Span, read},
+    source::{Sources, Span},
     template::{Engine, Lines, Reads, Template, where_read},
+    terms::Terms,
     written::{PayloadField, Risk, ToolEntry, WrittenAction},
 };
 use holdpoint_api::Limits;
@@ -25,6 +27,8 @@ pub(super) struct Reading<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) sources: &'a mut Sources,
     pub(super) findings: &'a mut Findings,
+    /// What may not be meant.
+    pub(super) notes: &'a mut Findings,
 }
 
 impl Reading<'_> {
@@ -32,16 +36,27 @@ impl Reading<'_> {
     pub(super) fn entry(&mut self, written: &Located<ToolEntry>) -> Option<Entry> {
         let entry = &written.value;
         let before = self.findings.len();
+        let mut schema = None;
         let action = match entry.action {
             WrittenAction::Pass => {
                 self.refuse_mapping(entry, "pass");
-                EntryAction::Pass
+                match &entry.effect {
+                    None => EntryAction::Pass,
+                    Some(effect) => EntryAction::PassOnce(Box::new(self.effect(effect, &[])?)),
+                }
             }
             WrittenAction::Deny => {
                 self.refuse_mapping(entry, "deny");
+                if let Some(effect) = &entry.effect {
+                    let message = "`effect` has no use here: with `action: deny`, nothing ever happens";
+                    self.findings.push(
+                        Finding::at(effect.span, message)
+                            .hint("remove it, or write `action: gate` or `action: pass`"),
+                    );
+                }
                 EntryAction::Deny
             }
-            WrittenAction::Gate => EntryAction::Gate(Box::new(self.mapping(entry)?)),
+            WrittenAction::Gate => EntryAction::Gate(Box::new(self.mapping(entry, &mut schema)?)),
         };
         let span = entry.name.span;
         let path = self.sources.path(span.file).to_owned();
@@ -49,6 +64,7 @@ impl Reading<'_> {
             name: EntryName::new(format!("{}/{}", self.server, entry.name.value)),
             pattern: entry.name.value.as_str().into(),
             action,
+            terms: Terms::of(entry, schema),
             place: Some(EntryPlace { path, line: self.sources.line(span) }),
         })
     }
@@ -75,7 +91,8 @@ impl Reading<'_> {
         }
     }
 
-    fn mapping(&mut self, entry: &ToolEntry) -> Option<Mapping> {
+    /// `schema` becomes the text of the payload's schema.
+    fn mapping(&mut self, entry: &ToolEntry, schema: &mut Option<String>) -> Option<Mapping> {
         let secrets = secrets(entry);
         let generic = generic(self.engine, &self.defaults.workflow_name)?;
         let workflow_name = match &entry.workflow_name {
@@ -95,7 +112,12 @@ impl Reading<'_> {
             None => Payload::Arguments,
             Some(fields) => self.payload(fields, &secrets),
         };
-        let schema = entry.payload_schema.as_ref().map(|path| self.schema(path).ok_or(()));
+        let validator = entry.payload_schema.as_ref().map(|path| {
+            let (validator, text) = self.schema(path).ok_or(())?;
+            *schema = Some(text);
+            Ok::<_, ()>(validator)
+        });
+        let effect = entry.effect.as_ref().map(|effect| self.effect(effect, &secrets).ok_or(()));
         let approval = entry.approval.as_ref().map(|approval| &approval.value);
         Some(Mapping {
             workflow_name: workflow_name?,
@@ -105,12 +127,13 @@ impl Reading<'_> {
             risk_level: entry.risk_level.as_ref().map(|risk| level(risk.value)),
             summary,
             payload,
-            schema: schema.transpose().ok()?,
+            schema: validator.transpose().ok()?,
             tokens: approval.and_then(|approval| approval.token).map_or(self.defaults.tokens, tokens),
             patience: approval
                 .and_then(|approval| approval.patience)
                 .map(holdpoint_api::declare::HumaneDuration::get)
                 .or(self.defaults.patience),
+            effect: effect.transpose().ok()?,
         })
     }
 
@@ -129,7 +152,7 @@ impl Reading<'_> {
             .collect()
     }
 
-    fn template(
+    pub(super) fn template(
         &mut self,
         source: &Located<String>,
         field: &str,
@@ -147,8 +170,7 @@ impl Reading<'_> {
                 Some(template)
             }
             Err(mistake) => {
-                let span = self.sources.within(source.span, &source.value, mistake.range);
-                self.findings.push(Finding::at(span, mistake.message).hint(&mistake.hint));
+                self.place(source, mistake);
                 None
             }
         }
@@ -183,33 +205,43 @@ impl Reading<'_> {
             self.findings.push(finding.hint("name its fields, or remove `payload` to show all arguments"));
         }
         let fields = fields.value.0.iter().filter_map(|(name, field)| {
-            let source = self.field(field, secrets)?;
-            let key = serde_json::Value::from(name.value.as_str()).to_string();
-            Some(Field { key: key.into(), name: name.value.as_str().into(), source })
+            let source = self.field(field, "a payload field", secrets, secrets)?;
+            Some(Field::new(&name.value, source))
         });
         Payload::Fields(fields.collect())
     }
 
-    fn field(&mut self, written: &Located<PayloadField>, secrets: &[Pointer]) -> Option<FieldSource> {
+    /// `masked`: what leaves only as a fingerprint. `secrets`: what no text may show.
+    pub(super) fn field(
+        &mut self,
+        written: &Located<PayloadField>,
+        noun: &str,
+        masked: &[Pointer],
+        secrets: &[Pointer],
+    ) -> Option<FieldSource> {
         let field = &written.value;
-        let at = match (&field.at, &field.value) {
-            (Some(at), None) => at,
-            (None, Some(constant)) => {
-                self.refuse_flags(field);
+        let hint = "write `at: /NAME` for an argument, `value: …` for a constant, `template: …` for a text";
+        let at = match (&field.at, &field.value, &field.template) {
+            (Some(at), None, None) => at,
+            (None, Some(constant), None) => {
+                self.refuse_flags(field, "value", "a constant is in plain sight and always there");
                 return Some(FieldSource::Constant(constant.0.to_string().into()));
             }
-            (Some(_), Some(_)) => {
-                let finding =
-                    Finding::at(written.span, "a payload field has either `at` or `value`, not both");
-                self.findings.push(finding.hint("keep `at` for an argument, `value` for a constant"));
+            (None, None, Some(text)) => {
+                self.refuse_flags(field, "template", "a text is in plain sight and always there");
+                let template = self.template(text, "template", Lines::AsSent, secrets)?;
+                return Some(FieldSource::Template(template));
+            }
+            (None, None, None) => {
+                if !self.findings.any_within(written.span) {
+                    let message = format!("{noun} needs `at`, `value` or `template`");
+                    self.findings.push(Finding::at(written.span, message).hint(hint));
+                }
                 return None;
             }
-            (None, None) => {
-                if !self.findings.any_within(written.span) {
-                    let finding = Finding::at(written.span, "a payload field needs `at` or `value`");
-                    self.findings
-                        .push(finding.hint("write `at: /NAME` for an argument, `value: …` for a constant"));
-                }
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                let message = format!("{noun} has one of `at`, `value` and `template`, not several");
+                self.findings.push(Finding::at(written.span, message).hint(hint));
                 return None;
             }
         };
@@ -219,7 +251,7 @@ impl Reading<'_> {
                 let presence = if optional { Presence::Optional } else { Presence::Required };
                 let covers = |secret: &&Pointer| pointer.covers(secret) || secret.covers(&pointer);
                 // Below a secret everything is secret.
-                let secrets = secrets
+                let secrets = masked
                     .iter()
                     .filter(covers)
                     .map(|secret| if pointer.covers(secret) { secret.clone() } else { pointer.clone() });
@@ -233,22 +265,27 @@ impl Reading<'_> {
         }
     }
 
-    fn refuse_flags(&mut self, field: &PayloadField) {
+    fn refuse_flags(&mut self, field: &PayloadField, beside: &str, why: &str) {
         for (name, flag) in [("secret", &field.secret), ("optional", &field.optional)] {
             if let Some(flag) = flag {
-                let message = format!(
-                    "`{name}` has no use beside `value`: a constant is in plain sight and always there"
-                );
-                self.findings.push(
-                    Finding::at(flag.span, message).hint("remove it, or write `at` instead of `value`"),
-                );
+                let message = format!("`{name}` has no use beside `{beside}`: {why}");
+                let hint = format!("remove it, or write `at` instead of `{beside}`");
+                self.findings.push(Finding::at(flag.span, message).hint(&hint));
             }
         }
     }
 
-    fn schema(&mut self, path: &Located<String>) -> Option<Validator> {
+    /// What goes to the tool's own server is not masked.
+    pub(super) fn refuse_secret(&mut self, field: &PayloadField) {
+        if let Some(secret) = field.secret.as_ref().filter(|_| field.at.is_some()) {
+            let message = "`secret` has no use here: the server is asked about its own call";
+            self.findings.push(Finding::at(secret.span, message).hint("remove it"));
+        }
+    }
+
+    fn schema(&mut self, path: &Located<String>) -> Option<(Validator, String)> {
         let file = self.folder.join(&path.value);
-        let text = match read(&file) {
+        let text = match self.sources.read(&file) {
             Ok(text) => text,
             Err(finding) => {
                 let message =
@@ -267,7 +304,7 @@ impl Reading<'_> {
             .offline()
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX));
         match options.build(&schema) {
-            Ok(validator) => Some(validator),
+            Ok(validator) => Some((validator, json)),
             Err(error) => {
                 let node = root.closest(error.instance_path().as_str(), |_| true);
                 let end = node.span.end.min(node.span.start + 200);

@@ -1,5 +1,6 @@
+use super::shared;
 use crate::{
-    env::{Substitution, has_reference},
+    env::{Substitution, has_reference, literal},
     load::{Entries, Located, Node, NodeKind},
     mistake::{Finding, Findings},
     secret::Secret,
@@ -26,22 +27,33 @@ fn is_sensitive(name: &str) -> bool {
 
 /// Credentials that stand in the file by mistake are not shown, whatever else is wrong with their line.
 pub(super) fn hide_secrets(root: &Node, sources: &mut Sources) {
-    let mut hide = |node: &Node| {
-        if matches!(&node.kind, NodeKind::Text(text) if !has_reference(text)) {
-            sources.hide(node.span);
+    let text = |node: &Node| match &node.kind {
+        NodeKind::Text(text) => Some(text.clone()),
+        NodeKind::Null | NodeKind::Bool(_) | NodeKind::Number(_) | NodeKind::List(_) | NodeKind::Map(_) => {
+            None
         }
     };
-    if let Some(key) = root.get("gate").and_then(|gate| gate.get("api_key")) {
-        hide(key);
-    }
+    let gate = root.get("gate");
+    let webhook = gate.and_then(|gate| gate.get("webhook"));
+    let mut secrets: Vec<_> =
+        [gate.and_then(|gate| gate.get("api_key")), webhook.and_then(|webhook| webhook.get("secret"))]
+            .into_iter()
+            .flatten()
+            .collect();
     for server in root.get("servers").iter().flat_map(|servers| servers.entries()) {
-        for list in ["headers", "env"] {
-            for entry in server.value.get(list).iter().flat_map(|list| list.entries()) {
-                if is_sensitive(&entry.key) {
-                    hide(&entry.value);
-                }
-            }
+        let lists = ["headers", "env"].into_iter().filter_map(|list| server.value.get(list));
+        let entries = lists.flat_map(|list| list.entries()).filter(|entry| is_sensitive(&entry.key));
+        secrets.extend(entries.map(|entry| &entry.value));
+    }
+    for secret in secrets {
+        if text(secret).is_some_and(|text| !has_reference(&text)) {
+            sources.hide(secret.span);
         }
+    }
+    // A password stands in the middle of it.
+    let journal = root.get("journal").and_then(|journal| journal.get("url"));
+    if let Some(url) = journal.filter(|url| text(url).is_some_and(|text| !literal(&text).is_empty())) {
+        sources.hide(url.span);
     }
 }
 
@@ -49,11 +61,14 @@ pub(super) fn gate(
     written: Option<&Gate>,
     substitution: &Substitution<'_>,
     findings: &mut Findings,
+    notes: &mut Findings,
 ) -> Option<GateSettings> {
     let written = written?;
     let url = url(&written.url, substitution, findings);
     let api_key = substitution.secret(&written.api_key, "a key", findings);
-    let (url, api_key) = (url?, api_key?);
+    let webhook = written.webhook.as_ref();
+    let webhook = webhook.map(|webhook| shared::webhook(webhook, substitution, findings, notes).ok_or(()));
+    let (url, api_key, webhook) = (url?, api_key?, webhook.transpose().ok()?);
     if holdpoint_api::ApiKey::foreign(api_key.expose()).is_err() {
         let finding = Finding::at(
             written.api_key.span,
@@ -62,7 +77,7 @@ pub(super) fn gate(
         findings.push(finding.hint("check the variable or file it comes from"));
         return None;
     }
-    Some(GateSettings { url, api_key })
+    Some(GateSettings { url, api_key, webhook })
 }
 
 pub(super) fn all(

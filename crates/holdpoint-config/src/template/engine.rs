@@ -1,4 +1,6 @@
-use super::{Lines, Part, Reads, Scope, Template, TemplateMistake, Word, find, missing, reads};
+use super::{
+    Lines, Part, Reads, Scope, Template, TemplateMistake, Word, find, missing, number::decimal, reads,
+};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, value::ValueKind};
 
 /// Work that one rendering may do; also bounds its memory, at about 64 bytes each.
@@ -170,7 +172,7 @@ fn from_json(value: &serde_json::Value) -> Value {
 
 const INEXACT: &str = "a number has more digits than a template can compute with";
 
-fn from_number(text: &str) -> Value {
+pub(super) fn from_number(text: &str) -> Value {
     if let Ok(whole) = text.parse::<i64>() {
         return Value::from(whole);
     }
@@ -183,20 +185,4 @@ fn from_number(text: &str) -> Value {
         }
         Ok(_) | Err(_) => Value::from(Error::new(ErrorKind::InvalidOperation, INEXACT)),
     }
-}
-
-/// A decimal number without its accidents: sign, digits without zeros at either end, exponent.
-fn decimal(text: &str) -> (bool, String, i64) {
-    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{whole}{fraction}");
-    let significant = digits.trim_start_matches('0').trim_end_matches('0').to_owned();
-    let zeros = digits.len() - digits.trim_end_matches('0').len();
-    if significant.is_empty() {
-        return (false, significant, 0);
-    }
-    let exponent: i64 = exponent.parse().unwrap_or(i64::MAX / 2);
-    let shift = i64::try_from(zeros).unwrap_or(0) - i64::try_from(fraction.len()).unwrap_or(0);
-    (negative, significant, exponent.saturating_add(shift))
 }

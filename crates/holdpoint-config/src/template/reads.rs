@@ -8,7 +8,7 @@ use std::ops::Range;
 /// What templates can use.
 const ROOTS: &[&str] = &["args", "server", "task", "tool"];
 /// Functions that exist besides.
-const FUNCTIONS: &[&str] = &["dict", "namespace", "range"];
+pub(super) const FUNCTIONS: &[&str] = &["dict", "namespace", "range"];
 
 /// Why a template cannot be used, and which part of it is to blame.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) fn syntax(error: &Error, source: &str) -> TemplateMistake {
 }
 
 /// The engine looks filters up only when it runs, which is too late.
-fn filters(environment: &Environment<'_>, source: &str) -> Result<(), TemplateMistake> {
+pub(super) fn filters(environment: &Environment<'_>, source: &str) -> Result<(), TemplateMistake> {
     for range in filter_names(source) {
         let name = source.get(range.clone()).unwrap_or_default();
         let state = environment.empty_state();
@@ -125,7 +125,7 @@ fn filter_names(source: &str) -> Vec<Range<usize>> {
 }
 
 /// Where `name` stands as a word of its own.
-fn word(source: &str, name: &str) -> Option<Range<usize>> {
+pub(super) fn word(source: &str, name: &str) -> Option<Range<usize>> {
     let part = |char: char| char == '_' || char == '.' || char.is_ascii_alphanumeric();
     source.match_indices(name).map(|(at, _)| at..at + name.len()).find(|range| {
         let before = source.get(..range.start).and_then(|text| text.chars().next_back());

@@ -29,6 +29,8 @@ pub(crate) struct Case {
     pub(crate) plan: Located<ExpectedPlan>,
     /// What Gate is asked; fields that are not named may be anything.
     pub(crate) request: Option<Located<ExpectedRequest>>,
+    /// What the call does in the world, at most once.
+    pub(crate) effect: Option<Located<String>>,
     /// A part of the reason why the call is refused.
     pub(crate) error: Option<Located<String>>,
 }

@@ -1,7 +1,11 @@
 use crate::load::{Entries, Located};
 use holdpoint_api::declare::HumaneDuration;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use std::fmt;
 
 /// `holdpoint.yaml`: which Gate, which tool servers, how calls are held.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -15,6 +19,12 @@ pub(crate) struct HoldpointFile {
     pub(crate) tools: Option<Located<String>>,
     /// How calls wait.
     pub(crate) hold: Hold,
+    /// Where holds are kept. Absent: in the data folder, which one proxy at a time can use.
+    pub(crate) journal: Option<Journal>,
+    /// The audit log. It is always on.
+    pub(crate) audit: Option<Audit>,
+    /// What reviewers see of a call after they decided.
+    pub(crate) timeline: Timeline,
     /// What happens to a call that no entry of a tools file matches.
     pub(crate) unmatched: Unmatched,
     /// The workflow that reviewers see where a tool names none.
@@ -32,7 +42,94 @@ pub(crate) struct Gate {
     /// What an approval must come with, unless a tool says otherwise.
     #[serde(default)]
     pub(crate) tokens: TokenRule,
+    /// Where Gate says that something was decided. Absent: Gate is asked from time to time.
+    pub(crate) webhook: Option<Located<Webhook>>,
 }
+
+/// Where Gate's webhooks are received. They only say when to ask Gate: what they report is never believed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(crate) struct Webhook {
+    /// An address and port of their own, such as `127.0.0.1:8790`. Absent: where `holdpoint up` listens anyway.
+    pub(crate) listen: Option<Located<String>>,
+    /// The path of the address that Gate is told. Absent: `/webhooks/gate`.
+    pub(crate) path: Option<Located<String>>,
+    /// The secret that Gate signs them with; never the secret itself, but `${NAME}` or `${file:PATH}`. Absent: anybody who
+    /// reaches the address can make Gate be asked.
+    pub(crate) secret: Option<Located<String>>,
+}
+
+/// A journal that several proxies share.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `url`")]
+pub(crate) struct Journal {
+    /// The address of a PostgreSQL database; never the address itself, but `${NAME}` or `${file:PATH}`.
+    pub(crate) url: Located<String>,
+}
+
+/// The audit log: every step of a call that is asked about, in the data folder.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// A file of it that has this many bytes is closed, and the next one begun.
+    pub(crate) rotate_bytes: Option<Located<u64>>,
+}
+
+/// What reviewers see of a call after they decided.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+pub(crate) struct Timeline {
+    /// How much of a tool's answer goes to Gate.
+    pub(crate) results: ShownResults,
+}
+
+/// How much of a tool's answer goes to Gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ShownResults {
+    /// The beginning of its text, with the call's secrets taken out.
+    #[default]
+    Excerpt,
+    /// Only whether it succeeded.
+    None,
+}
+
+impl<'de> Deserialize<'de> for Audit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields, expecting = "a mapping")]
+        struct Settings {
+            rotate_bytes: Option<Located<u64>>,
+        }
+
+        struct AuditVisitor;
+
+        impl<'de> Visitor<'de> for AuditVisitor {
+            type Value = Audit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping; write `audit: { rotate_bytes: … }`, or remove it")
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Audit, E> {
+                Err(E::custom(ALWAYS_ON))
+            }
+
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Audit, E> {
+                Err(E::custom(ALWAYS_ON))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Audit, A::Error> {
+                let Settings { rotate_bytes } = Settings::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Audit { rotate_bytes })
+            }
+        }
+
+        deserializer.deserialize_any(AuditVisitor)
+    }
+}
+
+const ALWAYS_ON: &str = "the audit log is always on; remove this, or write `audit: { rotate_bytes: … }`";
 
 /// A tool server: one with a `url`, or a `command` that starts one.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -63,6 +160,8 @@ pub(crate) struct Hold {
     pub(crate) held_max: Option<Located<u32>>,
     /// How many bytes of a result are kept for a caller that went away.
     pub(crate) result_bytes_max: Option<u64>,
+    /// For how long such a result, and the fact that the call ran, are kept. Absent: 24 hours.
+    pub(crate) result_kept: Option<HumaneDuration>,
 }
 
 /// What happens to a call that no entry matches. It never runs without being asked about.

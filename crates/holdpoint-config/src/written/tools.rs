@@ -1,4 +1,4 @@
-use super::TokenRule;
+use super::{TokenRule, WrittenEffect};
 use crate::load::{Entries, JsonConstant, Located};
 use holdpoint_api::declare::HumaneDuration;
 use schemars::JsonSchema;
@@ -40,6 +40,9 @@ pub(crate) struct ToolEntry {
     pub(crate) payload_schema: Option<Located<String>>,
     /// What an approval needs.
     pub(crate) approval: Option<Located<Approval>>,
+    /// What the call does in the world, by a name made from its arguments (template): calls with the same name run at
+    /// most once, over all callers, arguments and restarts, also where nobody is asked.
+    pub(crate) effect: Option<Located<WrittenEffect>>,
 }
 
 /// What is to be done with a call.
@@ -68,10 +71,10 @@ pub(crate) enum Risk {
     Critical,
 }
 
-/// One field of the payload: a part of the arguments, or a constant.
+/// One field: a part of the arguments, a constant, or a text made from the arguments.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `at` or `value`")]
-#[schemars(extend("oneOf" = [{"required": ["at"]}, {"required": ["value"]}]))]
+#[serde(deny_unknown_fields, expecting = "a mapping with `at`, `value` or `template`")]
+#[schemars(extend("oneOf" = [{"required": ["at"]}, {"required": ["value"]}, {"required": ["template"]}]))]
 pub(crate) struct PayloadField {
     /// JSON Pointer into the arguments, such as `/card/number`.
     pub(crate) at: Option<Located<String>>,
@@ -82,6 +85,8 @@ pub(crate) struct PayloadField {
     /// A constant.
     #[serde(default, deserialize_with = "given")]
     pub(crate) value: Option<JsonConstant>,
+    /// A text (template).
+    pub(crate) template: Option<Located<String>>,
 }
 
 /// What an approval needs.

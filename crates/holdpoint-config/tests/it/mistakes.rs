@@ -1,8 +1,10 @@
 //! Every kind of mistake, as it is told, down to the underline.
 
+mod effects;
 mod files;
 mod gate;
 mod main;
 mod mapping;
 mod servers;
+mod shared;
 mod tools;

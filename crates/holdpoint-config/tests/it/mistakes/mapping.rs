@@ -181,12 +181,12 @@ fn a_pointer_to_everything() {
 #[test]
 fn at_and_value() {
     assert_snapshot!(field("payload:\n  amount: { at: /amount, value: 1 }\n"), @r#"
-    error: a payload field has either `at` or `value`, not both
+    error: a payload field has one of `at`, `value` and `template`, not several
      --> tools/payments.yaml:6:15
       |
     6 |       amount: { at: /amount, value: 1 }
       |               ^^^^^^^^^^^^^^^^^^^^^^^^^
-      = hint: keep `at` for an argument, `value` for a constant
+      = hint: write `at: /NAME` for an argument, `value: …` for a constant, `template: …` for a text
 
     1 mistake in the configuration
     "#);
@@ -195,12 +195,12 @@ fn at_and_value() {
 #[test]
 fn neither_at_nor_value() {
     assert_snapshot!(field("payload:\n  amount: { optional: true }\n"), @r#"
-    error: a payload field needs `at` or `value`
+    error: a payload field needs `at`, `value` or `template`
      --> tools/payments.yaml:6:15
       |
     6 |       amount: { optional: true }
       |               ^^^^^^^^^^^^^^^^^^
-      = hint: write `at: /NAME` for an argument, `value: …` for a constant
+      = hint: write `at: /NAME` for an argument, `value: …` for a constant, `template: …` for a text
 
     1 mistake in the configuration
     "#);
