@@ -8,10 +8,7 @@ use crate::{
     body::{Body, Decided, Grounds, Kind, Redeemed, Resolution},
     line::Record,
 };
-use std::collections::{HashMap, HashSet};
-
-/// How a call is refused whose dispatch came to nothing.
-const NOT_DISPATCHED: [&str; 3] = ["already_done", "outcome_unknown", "unavailable"];
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 /// One proposal of a review.
 type Proposal = (String, Option<u32>);
@@ -148,9 +145,10 @@ impl Meaning {
     }
 
     fn refused(&mut self, record: &Record) {
-        let came_to_nothing =
-            record.body.status.as_deref().is_some_and(|word| NOT_DISPATCHED.contains(&word));
-        if came_to_nothing && let Some(dispatch) = self.open.remove(&call(record)) {
+        if let Entry::Occupied(dispatch) = self.open.entry(call(record))
+            && dispatch.get().is_denied_by(&record.body)
+        {
+            let dispatch = dispatch.remove();
             self.take_back(&dispatch);
         }
     }
@@ -200,6 +198,24 @@ impl Meaning {
         if self.suspicions.len() < FINDINGS_MAX {
             let finding = Finding { file: file.to_owned(), line: Some(line), flaw };
             self.suspicions.push(Suspicion { seq, before, finding });
+        }
+    }
+}
+
+impl Dispatch {
+    /// Whether that is how a held call is refused whose dispatch lost: another call had the effect, or the journal could not be
+    /// written. Calls beside it, of the same process and with the same digest, are refused in other words, or name its own
+    /// review where a loser names the winner's.
+    fn is_denied_by(&self, refused: &Body) -> bool {
+        let Some((own, _)) = &self.proposal else {
+            return false;
+        };
+        let is_own = refused.thread.as_ref() == Some(own);
+        match refused.status.as_deref() {
+            Some("already_done" | "outcome_unknown") => !is_own,
+            Some("token_invalid") => is_own,
+            Some("unavailable") => is_own && refused.reason.as_deref() == Some("journal"),
+            Some(_) | None => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod failure;
 mod format;
+mod kernel;
 mod meaning;
 mod processes;
 mod rotation;

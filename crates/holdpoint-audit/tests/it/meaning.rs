@@ -164,6 +164,29 @@ async fn a_call_that_waits_elsewhere_does_not_hide_a_run() {
     assert!(told(&place, &desk).await.contains("more runs than approvals"));
 }
 
+/// An identical call beside a slow run is told that it may have run; the run is one all the same.
+#[tokio::test]
+async fn a_call_that_is_refused_for_a_run_beside_it_does_not_unmake_the_run() {
+    let place = Place::new();
+    let desk = place.open().await;
+    let call = with_effect(1, "refund:7");
+    desk.record(&call, What::Proposed).await.unwrap();
+    desk.record(&call, What::Allowed).await.unwrap();
+    desk.dispatching(&call, None, &Grounds::Allowed(EntryName::new("refunds"))).await;
+    let doubt = Rejection::OutcomeUnknown { thread: None, effect: call.effect.clone() };
+    refused(&desk, &call, doubt).await;
+    desk.completed(&call, None).await;
+    held(&desk, &facts(2), 2, "THR-2").await;
+    desk.decided(&facts(2), &hold("THR-2"), Decision::Approved).await;
+    desk.redeemed(&facts(2), &hold("THR-2")).await;
+    desk.dispatching(&facts(2), Some(2), &approved("THR-2")).await;
+    let doubt = Rejection::OutcomeUnknown { thread: Some(ThreadId::new("THR-2")), effect: None };
+    refused(&desk, &facts(2), doubt).await;
+    desk.log.close().await;
+    let report = place.verify_sound();
+    assert_eq!((report.runs, report.open_runs), (2, 1));
+}
+
 #[tokio::test]
 async fn an_answer_to_nothing_is_found() {
     let place = Place::new();
