@@ -53,6 +53,11 @@ impl House {
         self.env.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The same without that variable.
+    pub fn unset_env(&mut self, name: &str) {
+        self.env.remove(name);
+    }
+
     /// Writes one file of the configuration.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.config().join(name);

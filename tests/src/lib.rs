@@ -11,25 +11,31 @@ use serde_json::Value;
 
 mod browser;
 mod client;
+mod desk;
 mod house;
 mod ledger;
 mod lines;
+mod link;
 mod pipe;
 mod ran;
 mod recorded;
 mod server;
 mod signal;
+mod till;
 mod web;
 
 pub use browser::{Click, Review};
 pub use client::{Client, Sdk};
+pub use desk::{Admin, Desk};
 pub use house::House;
 pub use ledger::{Ledger, LedgerServer};
+pub use link::{HttpClient, Link, Route};
 pub use pipe::Pipe;
 pub use ran::Ran;
 pub use recorded::{Recorded, RecordedServer};
 pub use server::Server;
 pub use signal::{Kill, kill, only_child, until_ended};
+pub use till::{TOOLS, Till, TillServer, till_over_stdio};
 pub use web::{Answer, Request, nobody};
 
 /// The folder of this package.

@@ -95,6 +95,20 @@ impl Lines {
         self.child.wait().context("the child cannot be waited for")
     }
 
+    /// How it ended; `None`: it still runs after `patience`.
+    pub(crate) fn ended_within(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().context("the child cannot be waited for")? {
+                return Ok(Some(status));
+            }
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn state(&mut self) -> String {
         match self.child.try_wait() {
             Ok(Some(status)) => format!("ended: {status}"),

@@ -1,7 +1,7 @@
 //! Both ends of a stdio server's pipe: for what no public client would send.
 
 use std::process::{Command, ExitStatus};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -91,6 +91,11 @@ impl Pipe {
             }
             anyhow::ensure!(message["id"] != *id, "call `{id}` was answered: {message}");
         }
+    }
+
+    /// How it ended; `None`: it still runs after `patience`.
+    pub fn ended_within(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        self.0.ended_within(patience)
     }
 
     /// Ends it at this very instruction.

@@ -1,7 +1,7 @@
 //! `holdpoint up` or `holdpoint serve`, running.
 
 use std::process::{Command, ExitStatus};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -43,6 +43,17 @@ impl Server {
     fn text(&self, pointer: &str) -> Result<&str> {
         let value = self.ready.pointer(pointer).and_then(Value::as_str);
         value.with_context(|| format!("no `{pointer}` in {}", self.ready))
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.lines.pid()
+    }
+
+    /// How it ended; `None`: it still runs after `patience`.
+    pub fn ended_within(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
+        self.lines.ended_within(patience)
     }
 
     /// Asks it to end, and waits until it has.

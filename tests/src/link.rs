@@ -1,0 +1,158 @@
+//! One client of one proxy, either way, for tests that kill one of them.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{House, Pipe, Request, Server};
+
+/// How a client reaches the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `holdpoint proxy`.
+    Stdio,
+    /// `holdpoint up`.
+    Http,
+}
+
+impl Route {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Stdio, Self::Http];
+}
+
+/// A client and its proxy.
+#[derive(Debug)]
+pub enum Link {
+    /// Both ends of a pipe.
+    Stdio(Pipe),
+    /// A session, and the proxy's process.
+    Http(Server, HttpClient),
+}
+
+/// A session of the handshake era, by hand.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    url: String,
+    session: String,
+}
+
+const REVISION: &str = "2025-11-25";
+
+impl Link {
+    /// Starts the proxy of the server `till`, and shakes hands with it.
+    pub fn open(house: &House, route: Route) -> Result<Self> {
+        match route {
+            Route::Stdio => {
+                let mut pipe = house.pipe(&house.proxy("till"))?;
+                pipe.initialize(REVISION)?;
+                Ok(Self::Stdio(pipe))
+            }
+            Route::Http => {
+                let up = house.up()?;
+                let client = HttpClient::connect(up.mcp_url("till")?)?;
+                Ok(Self::Http(up, client))
+            }
+        }
+    }
+
+    /// The proxy.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Stdio(pipe) => pipe.pid(),
+            Self::Http(up, _) => up.pid(),
+        }
+    }
+
+    /// The result of a call; an error where the proxy went away.
+    pub fn call(&mut self, id: &str, params: &Value) -> Result<Value> {
+        let message = match self {
+            Self::Stdio(pipe) => {
+                pipe.say(&call(id, params))?;
+                pipe.answer_to(&json!(id))?
+            }
+            Self::Http(_, client) => client.call(id, params)?,
+        };
+        ensure!(message["result"].is_object(), "not a result: {message}");
+        Ok(message["result"].clone())
+    }
+
+    /// Sends a call without waiting for its answer, which a test that withdraws it does not get.
+    pub fn start(&mut self, id: &str, params: &Value) -> Result<()> {
+        match self {
+            Self::Stdio(pipe) => pipe.say(&call(id, params)),
+            Self::Http(_, client) => {
+                let (client, id, params) = (client.clone(), id.to_owned(), params.clone());
+                std::thread::spawn(move || client.call(&id, &params));
+                Ok(())
+            }
+        }
+    }
+
+    /// Withdraws a call.
+    pub fn cancel(&mut self, id: &str) -> Result<()> {
+        let cancelled = json!({
+            "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id },
+        });
+        match self {
+            Self::Stdio(pipe) => pipe.say(&cancelled),
+            Self::Http(_, client) => client.post(&cancelled).map(drop),
+        }
+    }
+
+    /// Whether the proxy was killed, by whomever, within `patience`.
+    pub fn killed_within(&mut self, patience: Duration) -> Result<bool> {
+        let status = match self {
+            Self::Stdio(pipe) => pipe.ended_within(patience)?,
+            Self::Http(up, _) => up.ended_within(patience)?,
+        };
+        Ok(status.is_some_and(|status| status.signal() == Some(9)))
+    }
+
+    /// Ends the proxy in order.
+    pub fn close(self) -> Result<()> {
+        let status = match self {
+            Self::Stdio(pipe) => pipe.close()?,
+            Self::Http(up, _) => up.stop()?,
+        };
+        ensure!(status.success(), "the proxy ended with {status}");
+        Ok(())
+    }
+}
+
+impl HttpClient {
+    /// Shakes hands.
+    pub fn connect(url: &str) -> Result<Self> {
+        let hello = json!({
+            "jsonrpc": "2.0", "id": "initialize", "method": "initialize",
+            "params": {
+                "protocolVersion": REVISION, "capabilities": {},
+                "clientInfo": { "name": "holdpoint-e2e", "version": "1" },
+            },
+        });
+        let answer = Request::mcp(url, hello.to_string()).send()?;
+        let session = answer.header("mcp-session-id").with_context(|| format!("no session: {answer:?}"))?;
+        let client = Self { url: url.to_owned(), session: session.to_owned() };
+        client.post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))?;
+        Ok(client)
+    }
+
+    /// The answer to a tool call, the whole message.
+    pub fn call(&self, id: &str, params: &Value) -> Result<Value> {
+        let answer = self.post(&call(id, params))?;
+        ensure!(answer["id"] == *id, "not an answer: {answer}");
+        Ok(answer)
+    }
+
+    fn post(&self, message: &Value) -> Result<Value> {
+        let request = Request::mcp(&self.url, message.to_string());
+        let request = request.header("mcp-session-id", &self.session);
+        Ok(request.header("mcp-protocol-version", REVISION).send()?.json())
+    }
+}
+
+fn call(id: &str, params: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+}
