@@ -111,7 +111,12 @@ impl Reconcile for Reconciliation {
     }
 
     fn verdict(&self, result: &Value) -> Verdict {
-        content(result).map_or(Verdict::CannotTell, |content| self.conditions.verdict(&content))
+        match readings(result).map(|content| content.map(|content| self.conditions.verdict(&content))) {
+            [None | Some(Verdict::CannotTell), Some(verdict)]
+            | [Some(verdict), None | Some(Verdict::CannotTell)] => verdict,
+            [Some(one), Some(other)] if one == other => one,
+            [None, None] | [Some(_), Some(_)] => Verdict::CannotTell,
+        }
     }
 }
 
@@ -132,20 +137,31 @@ impl Conditions {
     }
 }
 
-/// What conditions see of a tool's answer: its structured content, or else its one text, as JSON if it is JSON.
-/// `None`: it is an error, or there is not one thing to look at.
-fn content(result: &Value) -> Option<Value> {
+/// What conditions see of a tool's answer: its structured content, or else its one text, as JSON if it is JSON. None: it
+/// is an error, or there is not one thing to look at. Two: a text such as `true`, which conditions may take for either.
+fn readings(result: &Value) -> [Option<Value>; 2] {
     let is_error =
         result.get("isError").is_some_and(|error| !matches!(error, Value::Bool(false) | Value::Null));
     if is_error {
-        return None;
+        return [None, None];
     }
     if let Some(structured) = result.get("structuredContent").filter(|content| !content.is_null()) {
-        return Some(structured.clone());
+        return [Some(structured.clone()), None];
     }
+    let Some(text) = only_text(result) else { return [None, None] };
+    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
+        return [Some(Value::from(text)), None];
+    }
+    match check_unambiguous(text) {
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => [Some(value), None],
+        Ok(value) => [Some(value), Some(Value::from(text))],
+        Err(_) => [None, None],
+    }
+}
+
+fn only_text(result: &Value) -> Option<&str> {
     let blocks = result.get("content")?.as_array()?;
     let mut texts = blocks.iter().filter(|block| block.get("type").and_then(Value::as_str) == Some("text"));
     let (text, None) = (texts.next()?.get("text")?.as_str()?, texts.next()) else { return None };
-    let looks_like_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if looks_like_json { check_unambiguous(text).ok() } else { Some(Value::from(text)) }
+    Some(text)
 }

@@ -239,6 +239,14 @@ fn the_text_of_an_answer_is_read_as_json_if_it_is_json() {
     assert_eq!(plain.verdict(&text("It was refunded.")), Verdict::Happened);
     assert_eq!(plain.verdict(&text("no refund")), Verdict::DidNotHappen);
     assert_eq!(plain.verdict(&text("Sorry?")), Verdict::CannotTell);
+    // Whoever wrote the condition may have meant either.
+    let word = reconcile("happened: \"result == 'true'\"");
+    assert_eq!(word.verdict(&text("true")), Verdict::CannotTell);
+    assert_eq!(word.verdict(&text("open")), Verdict::DidNotHappen);
+    let truth = reconcile("happened: result");
+    assert_eq!(truth.verdict(&text("true")), Verdict::Happened);
+    assert_eq!(truth.verdict(&text("false")), Verdict::DidNotHappen);
+    assert_eq!(truth.verdict(&text("\"true\"")), Verdict::CannotTell);
     let block = json!({ "type": "text", "text": "It was refunded." });
     for answer in [
         json!({ "content": [block, block] }),
