@@ -301,10 +301,10 @@ pub(crate) struct ResolveArgs {
 #[derive(Args, Clone, Copy, Debug)]
 #[group(required = true, multiple = false)]
 pub(crate) struct OutcomeArgs {
-    /// The tool ran: the same call is a new call from now on
+    /// The tool ran
     #[arg(long)]
     pub(crate) ran: bool,
-    /// The tool did not run: the same call is asked about anew
+    /// The tool did not run: the same call may be sent again, and is asked about anew
     #[arg(long)]
     pub(crate) did_not_run: bool,
 }

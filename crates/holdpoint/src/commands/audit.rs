@@ -23,12 +23,17 @@ pub(crate) async fn run(command: AuditCommand) -> Result<ExitCode> {
     }
 }
 
-fn folder(named: Option<&PathBuf>, data: &DataArgs) -> PathBuf {
-    named.cloned().unwrap_or_else(|| wiring::audit_folder(&data.data))
+fn folder(named: Option<&PathBuf>, data: &DataArgs) -> Result<PathBuf> {
+    let folder = named.cloned().unwrap_or_else(|| wiring::audit_folder(&data.data));
+    if !folder.is_dir() {
+        let hint = "name the folder with the log, or the data folder with --data DIR; a log is begun with the first proxy";
+        bail!("there is no audit log in `{}`\n  hint: {hint}", folder.display());
+    }
+    Ok(folder)
 }
 
 fn verify(args: &VerifyArgs) -> Result<ExitCode> {
-    let folder = folder(args.folder.as_ref(), &args.data);
+    let folder = folder(args.folder.as_ref(), &args.data)?;
     let trust = Trust { keys: trusted(args, &folder)?, kept: kept(args.checkpoint.as_deref())? };
     let report = holdpoint_audit::verify(&folder, &trust).hinted(FileError::hint)?;
     if args.json.json {
@@ -119,7 +124,7 @@ fn report_text(report: &Report) -> String {
 }
 
 fn show(args: &ShowArgs) -> Result<ExitCode> {
-    let folder = folder(args.folder.as_ref(), &args.data);
+    let folder = folder(args.folder.as_ref(), &args.data)?;
     let entries = holdpoint_audit::story(&folder, &args.thread).hinted(FileError::hint)?;
     if entries.is_empty() {
         bail!(

@@ -156,7 +156,10 @@ async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
             args.thread
         );
     }
-    say(resolution);
+    print::note(match resolution {
+        Resolution::Ran => "recorded that it ran; the same call is a new call from now on",
+        Resolution::DidNotRun => "recorded that it did not run; the same call is asked about anew",
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -251,15 +254,11 @@ async fn resolve_effect(args: &ResolveEffectArgs) -> Result<ExitCode> {
             "somebody else resolved the effect `{key}` in this moment\n  hint: `holdpoint effects list --all` shows how"
         );
     }
-    say(resolution);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn say(resolution: Resolution) {
     print::note(match resolution {
-        Resolution::Ran => "recorded that it ran; the same call is a new call from now on",
-        Resolution::DidNotRun => "recorded that it did not run; the same call is asked about anew",
+        Resolution::Ran => "recorded that it happened; no call has this effect again",
+        Resolution::DidNotRun => "recorded that it did not happen; the next call with this effect may have it",
     });
+    Ok(ExitCode::SUCCESS)
 }
 
 fn facts_of_hold(held: &HeldCall) -> Facts {
