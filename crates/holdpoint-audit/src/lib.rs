@@ -40,6 +40,8 @@
 //! - Records after the last checkpoint can be cut off without a trace, unless a checkpoint kept elsewhere is younger.
 //! - Records that nobody waits for may be lost to a power cut (not to a crash of the process): at most
 //!   [`Options::sign_every`] of them, or those of the last [`Options::quiet`].
+//! - Lines of one process are in the order of its steps. Between processes, a record that nobody waits for may stand behind
+//!   a later one of another process; `at` says when it happened.
 //! - Times are those of the machine's clock. Digests are not keyed: whoever reads the log and can guess a call's
 //!   arguments can confirm the guess.
 //! - Network file systems whose locks are not shared between machines.
