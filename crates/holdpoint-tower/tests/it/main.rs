@@ -4,12 +4,14 @@
 
 mod at_most_once;
 mod binding;
+mod clocks;
 mod closing;
 mod crashes;
 mod effects;
 mod effects_in_doubt;
 mod evidence;
 mod house;
+mod leaving;
 mod recheck;
 mod refusals;
 mod results;
