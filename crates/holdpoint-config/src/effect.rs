@@ -123,16 +123,15 @@ impl Reconcile for Reconciliation {
 impl Conditions {
     fn verdict(&self, content: &Value) -> Verdict {
         let happened = self.happened.holds(content);
-        let did_not = match &self.did_not_happen {
-            Some(condition) => condition.holds(content),
-            None => happened.map(|happened| !happened),
-        };
+        // Only words of its own free an effect: a condition that is false because it compares a number with a text, or
+        // because the tool changed its wording, must not buy a second run.
+        let did_not = self.did_not_happen.as_ref().map(|condition| condition.holds(content));
         match (happened, did_not) {
-            (Some(true), Some(false)) => Verdict::Happened,
-            (Some(false), Some(true)) => Verdict::DidNotHappen,
-            (Some(true), Some(true)) | (Some(false), Some(false)) | (None, _) | (_, None) => {
-                Verdict::CannotTell
-            }
+            (Some(true), None | Some(Some(false))) => Verdict::Happened,
+            (Some(false), Some(Some(true))) => Verdict::DidNotHappen,
+            (Some(true), Some(Some(true) | None))
+            | (Some(false), None | Some(Some(false) | None))
+            | (None, _) => Verdict::CannotTell,
         }
     }
 }

@@ -60,6 +60,7 @@ fn report_json(report: &Report) -> Value {
         "ok": report.is_clean(),
         "files": report.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
         "mistakes": report.mistakes.iter().map(mistake).collect::<Vec<_>>(),
+        "notes": report.notes.iter().map(|note| mistake(&note.0)).collect::<Vec<_>>(),
         "cases": report.cases.iter().map(case).collect::<Vec<_>>(),
     })
 }

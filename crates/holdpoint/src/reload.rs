@@ -22,7 +22,10 @@ pub(crate) async fn follow(path: PathBuf, mut inforce: Config, wiring: Wiring) {
         let looked = (path.clone(), inforce.sources.clone());
         let look = tokio::task::spawn_blocking(move || {
             let (path, sources) = looked;
-            (asked || sources.changed_since()).then(|| crate::configuration::load(&path))
+            let loaded = (asked || sources.changed_since()).then(|| crate::configuration::load(&path))?;
+            // A file that is being written may be read at a moment at which it makes sense: the next look has all of it.
+            let half = loaded.as_ref().is_ok_and(|config| config.sources.changed_since());
+            (!half).then_some(loaded)
         });
         let Ok(loaded) = look.await else {
             continue;

@@ -99,7 +99,9 @@ impl Tools {
         self.following.abort();
         self.wiring.stop();
         if tokio::time::timeout(DRAIN, self.proxies.drain()).await.is_err() {
-            tracing::warn!("some calls were still running; their outcome is unknown if nobody gets their answer");
+            tracing::warn!(
+                "some calls were still running; their outcome is unknown if nobody gets their answer"
+            );
         }
         self.stop.cancel();
     }

@@ -37,8 +37,8 @@ pub(crate) struct Reconcile {
     /// True if it happened, such as `result.status == 'refunded'`. An answer that lacks a field which this looks at does
     /// not tell.
     pub(crate) happened: Located<String>,
-    /// True if it did not happen; an answer for which both or neither are true does not tell. Absent: it did not if
-    /// `happened` is false, so that a value which nobody thought of lets the call run again.
+    /// True if it did not happen, so that the call may run again. An answer for which both or neither are true does not
+    /// tell. Absent: no answer tells that it did not, and a person has to.
     pub(crate) did_not_happen: Option<Located<String>>,
     /// How long after a run was lost the answer is final. Absent: 30 s.
     pub(crate) after: Option<HumaneDuration>,

@@ -160,12 +160,12 @@ fn structured(content: &Value) -> Value {
 }
 
 #[test]
-fn one_condition_tells_both_ways() {
+fn one_condition_tells_that_it_happened_and_never_that_it_did_not() {
     let reconcile = reconcile("happened: \"result.status == 'refunded' and result.amount > 0\"");
     for (content, verdict) in [
         (json!({ "status": "refunded", "amount": 4 }), Verdict::Happened),
-        (json!({ "status": "open", "amount": 4 }), Verdict::DidNotHappen),
-        (json!({ "status": "open" }), Verdict::DidNotHappen),
+        (json!({ "status": "open", "amount": 4 }), Verdict::CannotTell),
+        (json!({ "status": "open" }), Verdict::CannotTell),
         // Nothing is known of what is not there.
         (json!({ "status": "refunded" }), Verdict::CannotTell),
         (json!({}), Verdict::CannotTell),
@@ -220,7 +220,8 @@ fn what_is_neither_true_nor_false_does_not_tell() {
             json!({ "refunds": [{ "order": 8 }] }),
         ),
     ] {
-        let verdict = reconcile(&format!("happened: \"{condition}\"")).verdict(&structured(&content));
+        let both = format!("happened: \"{condition}\"\ndid_not_happen: \"not ({condition})\"");
+        let verdict = reconcile(&both).verdict(&structured(&content));
         let expected = if content == json!([]) { Verdict::Happened } else { Verdict::DidNotHappen };
         assert_eq!(verdict, expected, "{condition}");
     }
@@ -229,7 +230,8 @@ fn what_is_neither_true_nor_false_does_not_tell() {
 #[test]
 fn the_text_of_an_answer_is_read_as_json_if_it_is_json() {
     let text = |text: &str| json!({ "content": [{ "type": "text", "text": text }] });
-    let object = reconcile("happened: \"result.status == 'refunded'\"");
+    let object =
+        reconcile("happened: \"result.status == 'refunded'\"\ndid_not_happen: \"result.status == 'open'\"");
     assert_eq!(object.verdict(&text(r#" {"status":"refunded"} "#)), Verdict::Happened);
     assert_eq!(object.verdict(&text(r#"{"status":"open"}"#)), Verdict::DidNotHappen);
     // Two readers could read this differently.
@@ -239,11 +241,11 @@ fn the_text_of_an_answer_is_read_as_json_if_it_is_json() {
     assert_eq!(plain.verdict(&text("It was refunded.")), Verdict::Happened);
     assert_eq!(plain.verdict(&text("no refund")), Verdict::DidNotHappen);
     assert_eq!(plain.verdict(&text("Sorry?")), Verdict::CannotTell);
-    // Whoever wrote the condition may have meant either.
-    let word = reconcile("happened: \"result == 'true'\"");
-    assert_eq!(word.verdict(&text("true")), Verdict::CannotTell);
+    // Whoever wrote the condition may have meant either; one that says that it happened errs on the safe side.
+    let word = reconcile("happened: \"result == 'true'\"\ndid_not_happen: \"result == 'open'\"");
+    assert_eq!(word.verdict(&text("true")), Verdict::Happened);
     assert_eq!(word.verdict(&text("open")), Verdict::DidNotHappen);
-    let truth = reconcile("happened: result");
+    let truth = reconcile("happened: result\ndid_not_happen: not result");
     assert_eq!(truth.verdict(&text("true")), Verdict::Happened);
     assert_eq!(truth.verdict(&text("false")), Verdict::DidNotHappen);
     assert_eq!(truth.verdict(&text("\"true\"")), Verdict::CannotTell);

@@ -256,7 +256,9 @@ async fn resolve_effect(args: &ResolveEffectArgs) -> Result<ExitCode> {
     }
     print::note(match resolution {
         Resolution::Ran => "recorded that it happened; no call has this effect again",
-        Resolution::DidNotRun => "recorded that it did not happen; the next call with this effect may have it",
+        Resolution::DidNotRun => {
+            "recorded that it did not happen; the next call with this effect may have it"
+        }
     });
     Ok(ExitCode::SUCCESS)
 }
