@@ -3,7 +3,7 @@
 use super::{CLAIM_STALE, GatedCall, Turn, is_stale, left, pending, token::proof, unrecordable};
 use crate::{
     Admission, Answer, Approval, ApprovalToken, Completion, Decision, Delivery, Ending, Event, Flaw, Grounds,
-    HeldCall, Liveness, Mismatch, Moved, Redemption, Refusal, Rejection, Resolution, Stance, Step,
+    HeldCall, Liveness, Mismatch, Moved, Redemption, Refusal, Rejection, Resolution, Resolver, Stance, Step,
     Unavailable, What,
     flight::{Flight, Landing},
 };
@@ -127,6 +127,9 @@ impl GatedCall<'_> {
             Ok(Moved::No) => return Yes::Taken,
             Err(rejection) => return void(rejection),
         }
+        if let Err(rejection) = self.record_take_over(held).await {
+            return void(rejection);
+        }
         let grounds = match checked {
             Err(rejection) => return void(rejection),
             Ok(None) => Grounds::ApprovedWithoutToken(thread.clone()),
@@ -201,6 +204,16 @@ impl GatedCall<'_> {
             Ok(Some(_) | None) => Yes::Taken,
             Err(rejection) => void(rejection),
         }
+    }
+
+    /// Whoever had the claim before may have put a dispatch on record, and died before the journal knew of it. The
+    /// journal does not, so nothing was sent.
+    async fn record_take_over(&self, held: &HeldCall) -> Result<(), Rejection> {
+        if held.claim.is_none() {
+            return Ok(());
+        }
+        let (thread, resolution) = (Some(&held.hold.thread), Resolution::DidNotRun);
+        self.record(What::Resolved { thread, resolution, by: Resolver::Adapter }).await
     }
 
     /// Claims older than this are dead.

@@ -88,3 +88,14 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn keys_are_the_same_for_a_reader_that_ignores_case() {
+    for (one, other) in [("a", "a"), ("a", "A"), ("param\u{17f}", "params"), ("\u{212a}", "k"), ("É", "é")]
+    {
+        assert!(same_key(one, other) && same_key(other, one), "{one} {other}");
+    }
+    for (one, other) in [("a", "b"), ("a", "aa"), ("A", "B"), ("é", "e"), ("é", "è"), ("", "a")] {
+        assert!(!same_key(one, other) && !same_key(other, one), "{one} {other}");
+    }
+}

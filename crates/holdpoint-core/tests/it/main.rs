@@ -2,4 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod digest;
+mod question;
+mod secrets;
 mod types;
+mod words;

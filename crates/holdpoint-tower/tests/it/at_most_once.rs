@@ -37,6 +37,23 @@ async fn identical_calls_of_several_tasks_at_once_are_asked_about_once() {
     assert_eq!((house.approver.submitted().len(), house.ran().len()), (1, 1));
 }
 
+/// Every time anew: that one was asked about before must not open the door for all that follow.
+#[tokio::test(start_paused = true)]
+async fn identical_calls_are_asked_about_once_each_time_they_come() {
+    let house = House::new();
+    let of = |task: u32| ToolCall { task: TaskId::new(format!("task-{task}")), ..pay(1) };
+    for round in 1..=3 {
+        let calls: Vec<_> = (0..20).map(|task| house.spawn(of(task))).collect();
+        house.approver.until_waiting(1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        house.approver.decide(format!("THR-{round}"), Verdict::Reject(None));
+        for call in calls {
+            assert!(call.await.unwrap().starts_with("rejected"));
+        }
+        assert_eq!((house.approver.submitted().len(), house.ran().len()), (round, 0));
+    }
+}
+
 /// What no person decides is asked about each time, also at once, and does not queue behind each other.
 #[tokio::test(start_paused = true)]
 async fn identical_calls_at_once_that_gate_allows_run_each() {
