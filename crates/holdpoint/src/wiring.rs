@@ -20,7 +20,7 @@ use holdpoint_config::{
     JournalSettings, LivePolicy, PolicySet, ServerSettings, TimelineResults, TimelineSettings,
 };
 use holdpoint_core::{
-    Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Recorder, ServerName, Step, TaskId,
+    Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
 use holdpoint_mcp::{Action, Guard, ToolActions, stdio::ChildCommand};
 use jiff::SignedDuration;
@@ -185,7 +185,7 @@ impl Wiring {
         let approver = Arc::new(address.approver(data)?);
         let owner = journals::owner()?;
         let journal = OpenJournal::open(journal, data, owner.clone()).await?;
-        let audit = open_audit(data, Some(audit)).await?;
+        let audit = open_audit(data, audit, owner.clone()).await?;
         let timeline = start_timeline(&approver, &audit, timeline);
         let ports = Ports {
             approver: through(Arc::clone(&approver)),
@@ -306,9 +306,9 @@ pub(crate) fn audit_folder(data: &Path) -> PathBuf {
 }
 
 /// The audit log of a data folder.
-pub(crate) async fn open_audit(data: &DataFolder, settings: Option<AuditSettings>) -> Result<AuditLog> {
-    let mut options = holdpoint_audit::Options::new(journals::owner()?, Arc::new(SystemClock));
-    if let Some(bytes) = settings.and_then(|settings| settings.rotate_bytes) {
+pub(crate) async fn open_audit(data: &DataFolder, settings: AuditSettings, owner: Owner) -> Result<AuditLog> {
+    let mut options = holdpoint_audit::Options::new(owner, Arc::new(SystemClock));
+    if let Some(bytes) = settings.rotate_bytes {
         options.rotate_bytes = bytes;
     }
     let key = AuditKey::load_or_make(&data.path().join("audit-signing.key"));

@@ -4,10 +4,11 @@ use crate::{
     cli::{AuditCommand, CheckpointArgs, DataArgs, ShowArgs, VerifyArgs},
     data::DataFolder,
     hints::Hinted as _,
-    print, wiring,
+    journals, print, wiring,
 };
 use anyhow::{Context as _, Result, bail};
 use holdpoint_audit::{FileError, PublicKey, Report, SignedHead, Trust};
+use holdpoint_config::AuditSettings;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -143,7 +144,9 @@ fn show(args: &ShowArgs) -> Result<ExitCode> {
 }
 
 async fn checkpoint(args: &CheckpointArgs) -> Result<ExitCode> {
-    let audit = wiring::open_audit(&DataFolder::open(&args.data.data)?, None).await?;
+    let audit =
+        wiring::open_audit(&DataFolder::open(&args.data.data)?, AuditSettings::default(), journals::owner()?)
+            .await?;
     let head = audit.checkpoint().await;
     audit.close().await;
     print::text(&head?.to_string())?;

@@ -11,6 +11,7 @@ use crate::{
     print::{self, Table},
 };
 use anyhow::{Context as _, Result, bail};
+use holdpoint_config::AuditSettings;
 use holdpoint_core::{
     EffectRun, EffectState, Event, Facts, HeldCall, HoldState, Journal, Liveness, Moved, PolicyRevision,
     Recorder as _, Resolution, Resolver, Secrets, Step, What,
@@ -46,7 +47,8 @@ impl Desk {
         thread: Option<&holdpoint_core::ThreadId>,
         resolution: Resolution,
     ) -> Result<()> {
-        let audit = crate::wiring::open_audit(&self.data, None).await?;
+        let audit =
+            crate::wiring::open_audit(&self.data, AuditSettings::default(), journals::owner()?).await?;
         let person = print::user_name();
         let what = What::Resolved { thread, resolution, by: Resolver::Person(&person) };
         let recorded = audit.record(Event { at: clock::now(), facts, what }).await;
