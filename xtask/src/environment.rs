@@ -11,6 +11,7 @@ use crate::command::{cargo, output, probe, program, root, run, target};
 
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
+const MUTANTS: &str = "27.1.0";
 
 /// How much of the environment a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub(crate) fn install(need: Need) -> Result<()> {
             python_packages()
         }
     }
+}
+
+/// What breaking the kernel on purpose needs.
+pub(crate) fn install_mutants() -> Result<()> {
+    cargo_tool("nextest", NEXTEST)?;
+    cargo_tool("mutants", MUTANTS)
 }
 
 /// Any release of the same minor line will do; else the pinned one is built into the target folder.

@@ -2,6 +2,7 @@
 //!
 //! - `test`: everything a change has to pass; installs what the tests need.
 //! - `generate`: writes the generated files, or with `--check` says which are stale.
+//! - `mutants`: breaks the kernel in every way that `cargo mutants` knows, and says which breakages no test notices.
 //! - `bench`: measures a tool call direct, through a bare relay and through Holdpoint.
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ usage: cargo xtask COMMAND
                         the licence check and the end-to-end tests
   install               only what the tests need: packages, tool servers, clients
   generate [--check]    write the generated files, or fail if one is stale
+  mutants [ARGUMENTS]   break the kernel and see that its tests notice (hours); arguments go to
+                        `cargo mutants`, say `-F reconcile`
   bench [ARGUMENTS]     measure; `cargo xtask bench --help` lists the arguments
 ";
 
@@ -46,6 +49,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["install"] => environment::install(environment::Need::EndToEnd),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
+        ["mutants", rest @ ..] => mutants(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
@@ -53,4 +57,16 @@ fn run(arguments: &[&str]) -> Result<()> {
         }
         _ => bail!("unknown command\n\n{USAGE}"),
     }
+}
+
+/// The tests of the types are left out: they compile for a minute, and what they hold cannot be broken at run time.
+fn mutants(arguments: &[&str]) -> Result<()> {
+    environment::install_mutants()?;
+    command::run(
+        command::cargo()
+            .args(["mutants", "-p", "holdpoint-core", "--test-package", "holdpoint-core,holdpoint-tower"])
+            .args(["--test-tool", "nextest", "--timeout", "60", "--output", "target"])
+            .args(arguments)
+            .args(["--", "--fail-fast", "-E", "not test(types::)"]),
+    )
 }

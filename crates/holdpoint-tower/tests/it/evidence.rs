@@ -138,6 +138,33 @@ async fn secrets_are_taken_out_of_what_people_are_shown() {
     assert!(story.contains("Succeeded") && story.contains("took"), "{story}");
 }
 
+/// Adapters that cut or escape a text take the values out first; and what they tell of a lost answer is what the next
+/// identical call hears.
+#[tokio::test(start_paused = true)]
+async fn what_adapters_tell_is_what_the_kernel_would() {
+    let house = approving(Tokens::Off);
+    let running = house.begin(call("pay", r#"{"card":"4111 1111"}"#)).await.unwrap();
+    assert!(running.is_recorded());
+    assert_eq!(running.redacted("paid with 4111 1111"), "paid with [redacted]");
+    let unknown = running.outcome_unknown();
+    assert_eq!(unknown.thread().unwrap().as_str(), "THR-1");
+    let digest = call("pay", r#"{"card":"4111 1111"}"#).digest();
+    assert_eq!(
+        format!("{running:?}"),
+        format!("Completion(Some({digest:?}))"),
+        "what it prints is no secret"
+    );
+    running.lose().await;
+    let told = house.call(call("pay", r#"{"card":"4111 1111"}"#)).await;
+    assert_eq!(told, crate::house::told(&unknown));
+
+    let unasked = house.begin(call("balance", "{}")).await.unwrap();
+    assert!(!unasked.is_recorded());
+    assert_eq!(unasked.redacted("4111 1111"), "4111 1111");
+    assert_eq!(unasked.outcome_unknown().thread(), None);
+    assert_eq!(format!("{:?}", unasked.finish(Outcome::succeeded(*b"ran")).await), "Delivery(None)");
+}
+
 #[tokio::test(start_paused = true)]
 async fn how_long_it_took_is_on_record() {
     for lost in [true, false] {
