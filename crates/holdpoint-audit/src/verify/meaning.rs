@@ -5,7 +5,7 @@
 
 use super::{FINDINGS_MAX, Finding, Flaw, Report};
 use crate::{
-    body::{Body, Decided, Grounds, Kind, Redeemed, Resolution},
+    body::{Body, Decided, Grounds, Kind, Redeemed, Resolution, Resolver},
     line::Record,
 };
 use std::collections::{HashMap, HashSet, hash_map::Entry};
@@ -159,6 +159,9 @@ impl Meaning {
         if did_not_run && let Some(effect) = effect(body) {
             self.had.remove(&effect);
         }
+        if did_not_run && body.by == Some(Resolver::Adapter) {
+            self.never_happened(record);
+        }
         let is_it = |dispatch: &Dispatch| {
             let thread = dispatch.proposal.as_ref().map(|(thread, _)| thread);
             (thread.is_some() && thread == body.thread.as_ref())
@@ -173,6 +176,20 @@ impl Meaning {
             }),
         };
         self.runs -= u64::from(found && did_not_run).min(self.runs);
+    }
+
+    /// A process that died recorded a dispatch which the journal never learned of, and another one has taken over the claim:
+    /// the same proposal may be sent for the first time now.
+    fn never_happened(&mut self, record: &Record) {
+        let by_somebody_else = self.open.iter().filter(|((owner, _), _)| *owner != record.envelope.owner);
+        for (_, dispatch) in by_somebody_else {
+            if let Some(proposal) = &dispatch.proposal
+                && record.body.thread.as_ref() == Some(&proposal.0)
+                && self.ran.get(proposal) == Some(&dispatch.seq)
+            {
+                self.ran.remove(proposal);
+            }
+        }
     }
 
     fn take_back(&mut self, dispatch: &Dispatch) {
