@@ -1,14 +1,17 @@
 //! A Gate of its own process, and a reviewer who does at once what each call says should be done with it.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::lines::PATIENCE;
 use crate::{House, Request, Server};
 
 /// Between two looks into the inbox.
@@ -131,7 +134,7 @@ fn escaped(text: &str) -> String {
 pub struct Desk {
     /// Gate.
     pub admin: Admin,
-    _house: House,
+    house: House,
     /// Only kept: several threads look at the desk, and its output is for one.
     _gate: Mutex<Server>,
     seen: Arc<Mutex<Seen>>,
@@ -170,7 +173,34 @@ impl Desk {
                 }
             }
         });
-        Ok(Self { admin, _house: house, _gate: Mutex::new(gate), seen, stop, reviewer: Some(reviewer) })
+        Ok(Self { admin, house, _gate: Mutex::new(gate), seen, stop, reviewer: Some(reviewer) })
+    }
+
+    /// Gate's data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.house.data()
+    }
+
+    /// Waits until an order has `count` threads, and returns the latest.
+    pub fn thread(&self, order: &str, count: usize) -> Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let threads = self.threads(order);
+            if threads.len() >= count
+                && let Some(id) = threads.last()
+            {
+                return Ok(self.admin.thread(id)?["thread"].clone());
+            }
+            ensure!(Instant::now() < deadline, "order `{order}` has {} threads", threads.len());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Where Gate listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        let address = self.admin.url().strip_prefix("http://").context("not an http URL")?;
+        address.parse().context("no address")
     }
 
     /// Tells a house where Gate is, and makes an agent for it.

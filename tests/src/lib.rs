@@ -19,10 +19,12 @@ mod link;
 mod pipe;
 mod ran;
 mod recorded;
+mod relay;
 mod server;
 mod signal;
 mod till;
 mod web;
+mod work;
 
 pub use browser::{Click, Review};
 pub use client::{Client, Sdk};
@@ -33,10 +35,12 @@ pub use link::{HttpClient, Link, Route};
 pub use pipe::Pipe;
 pub use ran::Ran;
 pub use recorded::{Recorded, RecordedServer};
+pub use relay::{Cut, Fault, Relay};
 pub use server::Server;
 pub use signal::{Kill, kill, only_child, until_ended};
 pub use till::{TOOLS, Till, TillServer, till_over_stdio};
 pub use web::{Answer, Request, nobody};
+pub use work::lines_of_work;
 
 /// The folder of this package.
 #[must_use]

@@ -1,6 +1,7 @@
 //! One client of one proxy, either way, for tests that kill one of them.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -28,8 +29,11 @@ pub enum Link {
     /// Both ends of a pipe.
     Stdio(Pipe),
     /// A session, and the proxy's process.
-    Http(Server, HttpClient),
+    Http(Server, HttpClient, Vec<UnderWay>),
 }
+
+/// A call whose answer was not waited for, by its id.
+type UnderWay = (String, JoinHandle<Result<Value>>);
 
 /// A session of the handshake era, by hand.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ impl Link {
             Route::Http => {
                 let up = house.up()?;
                 let client = HttpClient::connect(up.mcp_url("till")?)?;
-                Ok(Self::Http(up, client))
+                Ok(Self::Http(up, client, Vec::new()))
             }
         }
     }
@@ -62,7 +66,7 @@ impl Link {
     pub fn pid(&self) -> u32 {
         match self {
             Self::Stdio(pipe) => pipe.pid(),
-            Self::Http(up, _) => up.pid(),
+            Self::Http(up, ..) => up.pid(),
         }
     }
 
@@ -73,22 +77,37 @@ impl Link {
                 pipe.say(&call(id, params))?;
                 pipe.answer_to(&json!(id))?
             }
-            Self::Http(_, client) => client.call(id, params)?,
+            Self::Http(_, client, _) => client.call(id, params)?,
         };
         ensure!(message["result"].is_object(), "not a result: {message}");
         Ok(message["result"].clone())
     }
 
-    /// Sends a call without waiting for its answer, which a test that withdraws it does not get.
+    /// Sends a call without waiting for its answer.
     pub fn start(&mut self, id: &str, params: &Value) -> Result<()> {
         match self {
             Self::Stdio(pipe) => pipe.say(&call(id, params)),
-            Self::Http(_, client) => {
-                let (client, id, params) = (client.clone(), id.to_owned(), params.clone());
-                std::thread::spawn(move || client.call(&id, &params));
+            Self::Http(_, client, under_way) => {
+                let (client, own, params) = (client.clone(), id.to_owned(), params.clone());
+                let answer = std::thread::spawn(move || client.call(&own, &params));
+                under_way.push((id.to_owned(), answer));
                 Ok(())
             }
         }
+    }
+
+    /// The result of a call that was started.
+    pub fn answer(&mut self, id: &str) -> Result<Value> {
+        let message = match self {
+            Self::Stdio(pipe) => pipe.answer_to(&json!(id))?,
+            Self::Http(_, _, under_way) => {
+                let at = under_way.iter().position(|(own, _)| own == id).context("no such call")?;
+                let (_, answer) = under_way.swap_remove(at);
+                answer.join().map_err(|_| anyhow::anyhow!("the client panicked"))??
+            }
+        };
+        ensure!(message["result"].is_object(), "not a result: {message}");
+        Ok(message["result"].clone())
     }
 
     /// Withdraws a call.
@@ -98,7 +117,7 @@ impl Link {
         });
         match self {
             Self::Stdio(pipe) => pipe.say(&cancelled),
-            Self::Http(_, client) => client.post(&cancelled).map(drop),
+            Self::Http(_, client, _) => client.post(&cancelled).map(drop),
         }
     }
 
@@ -106,7 +125,7 @@ impl Link {
     pub fn killed_within(&mut self, patience: Duration) -> Result<bool> {
         let status = match self {
             Self::Stdio(pipe) => pipe.ended_within(patience)?,
-            Self::Http(up, _) => up.ended_within(patience)?,
+            Self::Http(up, ..) => up.ended_within(patience)?,
         };
         Ok(status.is_some_and(|status| status.signal() == Some(9)))
     }
@@ -115,7 +134,7 @@ impl Link {
     pub fn close(self) -> Result<()> {
         let status = match self {
             Self::Stdio(pipe) => pipe.close()?,
-            Self::Http(up, _) => up.stop()?,
+            Self::Http(up, ..) => up.stop()?,
         };
         ensure!(status.success(), "the proxy ended with {status}");
         Ok(())

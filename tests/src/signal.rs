@@ -13,6 +13,8 @@ pub enum Kill {
     Term,
     /// Ends it at this very instruction.
     Nine,
+    /// Has it read its configuration again.
+    Hup,
 }
 
 /// Sends a signal to one process.
@@ -21,6 +23,7 @@ pub fn kill(pid: u32, how: Kill) -> Result<()> {
     let signal = match how {
         Kill::Term => Signal::TERM,
         Kill::Nine => Signal::KILL,
+        Kill::Hup => Signal::HUP,
     };
     kill_process(pid, signal).with_context(|| format!("process {pid} is gone"))
 }

@@ -5,6 +5,7 @@
 //! - `kill_unrun`: the proxy is killed when the call arrives, and the tool does not run
 //! - `kill_received`, `kill_logged`, `kill_answered`: the same before the run, after it, and after the answer
 //! - `lose`: it runs, and its answer never comes
+//! - a number: it runs, and so many bytes of its answer come
 
 mod http;
 
@@ -97,6 +98,8 @@ struct Drawer {
 enum Reply {
     Say(Value),
     SayAndKill(Value),
+    /// So many bytes of it.
+    SayPart(Value, usize),
     Nothing,
     Vanish,
 }
@@ -151,7 +154,7 @@ impl Drawer {
         Ok(match harm {
             "lose" => Reply::Vanish,
             "kill_answered" => Reply::SayAndKill(answer),
-            _ => Reply::Say(answer),
+            _ => harm.parse().map_or(Reply::Say(answer.clone()), |bytes| Reply::SayPart(answer, bytes)),
         })
     }
 
@@ -178,6 +181,13 @@ pub fn till_over_stdio(log: &Path) -> Result<()> {
             Reply::SayAndKill(answer) => {
                 say(&answer)?;
                 drawer.proxy.kill()?;
+            }
+            Reply::SayPart(answer, bytes) => {
+                let line = format!("{answer}\n");
+                let mut out = std::io::stdout();
+                return Ok(out
+                    .write_all(&line.as_bytes()[..bytes.min(line.len())])
+                    .and_then(|()| out.flush())?);
             }
             Reply::Nothing => {}
             Reply::Vanish => return Ok(()),

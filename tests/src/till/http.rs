@@ -74,6 +74,16 @@ fn serve(stream: &TcpStream, drawer: &Drawer) -> Result<()> {
                 respond(stream, "200 OK", &answer.to_string())?;
                 drawer.proxy.kill()?;
             }
+            Reply::SayPart(answer, bytes) => {
+                let text = answer.to_string();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    text.len()
+                );
+                let all = format!("{head}{text}").into_bytes();
+                let mut stream = stream;
+                return stream.write_all(&all[..bytes.min(all.len())]).context("nobody listens");
+            }
             Reply::Nothing => respond(stream, "202 Accepted", "")?,
             Reply::Vanish => return Ok(()),
         }

@@ -7,39 +7,22 @@
 mod play;
 mod table;
 
-use anyhow::{Result, ensure};
-use holdpoint_e2e::Route;
+use anyhow::{Context as _, Result};
+use holdpoint_e2e::{Route, lines_of_work};
 use play::World;
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
-use table::{Cell, Flow, cells};
+use table::{Flow, cells};
 
 /// Cells of one test that are played at once: most of their time is waiting.
 const AT_ONCE: usize = 5;
 
 fn survives(flow: Flow, route: Route) -> Result<()> {
     let world = World::open()?;
-    let cells = Mutex::new(cells(flow, route).collect::<VecDeque<Cell>>());
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let next = cells.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(cell) = next else { return };
-                    if let Err(error) = play::play(&world, &cell) {
-                        println!("{cell}: {error:#}");
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(cell.to_string());
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(failures.is_empty(), "{} cells failed: {failures:#?}", failures.len());
-    Ok(())
+    lines_of_work(
+        AT_ONCE,
+        cells(flow, route),
+        |_| Ok(()),
+        |(), cell| play::play(&world, &cell).with_context(|| cell.to_string()),
+    )
 }
 
 /// A table that shrinks by accident proves less than it says.

@@ -46,7 +46,8 @@ pub(crate) fn refused(end: &Value, status: &str) -> Result<()> {
 
 /// The text that the model reads.
 pub(crate) fn text(end: &Value) -> &str {
-    let text = if end["result"].is_object() { &end["result"]["content"][0]["text"] } else { &end["text"] };
+    let text = [&end["result"]["content"][0]["text"], &end["content"][0]["text"], &end["text"]];
+    let text = text.into_iter().find(|text| text.is_string()).unwrap_or(&Value::Null);
     text.as_str().unwrap_or_default()
 }
 

@@ -156,7 +156,6 @@ impl Flow {
     }
 }
 
-const MOMENTS: [&str; 3] = ["before", "after", "+250"];
 const HARMS: [&str; 4] = ["kill_unrun", "kill_received", "kill_logged", "kill_answered"];
 
 /// Which journal.
@@ -191,13 +190,24 @@ impl fmt::Display for Cell {
     }
 }
 
-/// All stories of one kind.
+/// All stories of one kind. On PostgreSQL not every moment again: into a step is a matter of the database, and before a
+/// step is after the one before it.
 pub(super) fn cells(flow: Flow, route: Route) -> impl Iterator<Item = Cell> {
-    let once = flow.points().iter().flat_map(|point| MOMENTS.map(|when| vec![format!("{point}:{when}")]));
-    let twice = flow.twice().iter().map(|deaths| deaths.map(str::to_owned).to_vec());
-    let by_tool = HARMS.into_iter().filter(move |_| flow.reaches_the_tool()).map(Deaths::ByTool);
-    let deaths = once.chain(twice).map(Deaths::At).chain(by_tool);
-    deaths.flat_map(move |deaths| {
-        [Store::Sqlite, Store::Postgres].map(|store| Cell { flow, route, store, deaths: deaths.clone() })
+    [Store::Sqlite, Store::Postgres].into_iter().flat_map(move |store| {
+        let moments: &[&str] = match (store, route) {
+            // The proxy ends by itself once its tool server has gone: a moment later it cannot be killed any more.
+            _ if flow == Flow::Lost => &["before", "after"],
+            (Store::Sqlite, _) => &["before", "after", "+250"],
+            (Store::Postgres, Route::Stdio) => &["before", "after"],
+            (Store::Postgres, Route::Http) => &["after"],
+        };
+        let once = flow
+            .points()
+            .iter()
+            .flat_map(|point| moments.iter().map(move |when| vec![format!("{point}:{when}")]));
+        let twice = flow.twice().iter().map(|deaths| deaths.map(str::to_owned).to_vec());
+        let by_tool = HARMS.into_iter().filter(move |_| flow.reaches_the_tool()).map(Deaths::ByTool);
+        let deaths = once.chain(twice).map(Deaths::At).chain(by_tool);
+        deaths.map(move |deaths| Cell { flow, route, store, deaths })
     })
 }
