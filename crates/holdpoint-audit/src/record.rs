@@ -28,13 +28,19 @@ const fn demand(what: &What<'_>) -> Demand {
         What::Proposed
         | What::Joined { .. }
         | What::Allowed
+        | What::Decided { decision: Decision::Approved, .. }
         | What::Redeemed { .. }
         | What::Refused(_)
         | What::Withdrawn { .. }
         | What::TooLate { .. } => Demand::Queued,
-        What::Held { .. } | What::Decided { .. } | What::Completed { .. } | What::OutcomeUnknown { .. } => {
-            Demand::OnDiskOrLater
+        What::Held { .. }
+        | What::Decided {
+            decision:
+                Decision::Rejected | Decision::Expired | Decision::ChangesRequested | Decision::OtherPayload,
+            ..
         }
+        | What::Completed { .. }
+        | What::OutcomeUnknown { .. } => Demand::OnDiskOrLater,
         What::Dispatching { .. } | What::Resolved { .. } => Demand::OnDiskOrNever,
     }
 }

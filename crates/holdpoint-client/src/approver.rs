@@ -16,7 +16,7 @@ use holdpoint_core::{
     Revised, Submission, TaskId,
 };
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// Pauses before a connection is tried again. Short in all: a Gate that refuses connections is down, and the agent
 /// should hear so at once.
@@ -26,6 +26,12 @@ const CONNECT_RETRY_MAX: Duration = Duration::from_secs(2);
 /// Before finding out what became of a request: a Gate that just broke off may need a moment.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
 
+/// Questions that are under way at once. Thousands of calls that arrive in one moment wait here, and not in Gate's queue
+/// until it is full.
+const ASKED_AT_ONCE_MAX: usize = 128;
+/// For a place among them. A Gate that hangs must not be waited for in line.
+const PLACE_WITHIN: Duration = Duration::from_secs(30);
+
 /// The kernel's port to a Gate.
 #[derive(Debug)]
 pub struct GateApprover {
@@ -33,6 +39,7 @@ pub struct GateApprover {
     key: LocalKey,
     poller: Poller,
     pace: Pace,
+    places: Semaphore,
 }
 
 impl GateApprover {
@@ -45,7 +52,8 @@ impl GateApprover {
     /// The same, at another pace.
     #[must_use]
     pub fn with_pace(client: GateClient, key: LocalKey, pace: Pace) -> Self {
-        Self { poller: Poller::new(client.clone(), pace), client, key, pace }
+        let places = Semaphore::new(ASKED_AT_ONCE_MAX);
+        Self { poller: Poller::new(client.clone(), pace), client, key, pace, places }
     }
 
     /// The client below, for events.
@@ -67,6 +75,8 @@ impl GateApprover {
     /// Asks, and finds out what became of the question when the answer is lost. The question travels twice at most.
     async fn ask(&self, question: &Question) -> Result<RequestAnswer, ClientError> {
         self.client.check_size(&question.body)?;
+        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire()).await;
+        let _place = place.map_err(|_elapsed| ClientError::TimedOut)?;
         let lost = match self.ask_connecting(question).await {
             Err(error) if error.leaves_outcome_open() => error,
             settled => return settled,

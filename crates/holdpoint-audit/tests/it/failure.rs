@@ -99,7 +99,7 @@ async fn another_log_in_its_place_is_not_written_to() {
 async fn a_log_that_lost_its_end_is_not_written_to() {
     let place = Place::new();
     let desk = place.open().await;
-    decide(&desk, Decision::Approved).await.unwrap();
+    decide(&desk, Decision::Rejected).await.unwrap();
     let lines = place.lines();
     fs::write(place.current(), lines[..2].join("\n") + "\n").unwrap();
     let error = dispatch(&desk).await.unwrap_err();

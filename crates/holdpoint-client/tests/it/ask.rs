@@ -188,3 +188,22 @@ async fn what_cannot_be_sent_is_not_sent() {
     assert!(matches!(cause(&error), ClientError::RequestTooLarge(_)), "{error:?}");
     assert_eq!(gate.connections(), 0);
 }
+
+/// Thousands of calls may arrive in one moment; Gate's queue is not theirs to fill.
+#[tokio::test]
+async fn only_so_many_questions_are_under_way_at_once() {
+    const AT_ONCE_MAX: usize = 128;
+    let gate = ScriptedGate::start().await;
+    gate.script_all(Endpoint::Requests, Some(Script::hang()));
+    let approver = std::sync::Arc::new(approver(&gate));
+    for ended in 0..160 {
+        let approver = std::sync::Arc::clone(&approver);
+        tokio::spawn(async move { approver.submit(&ask(), &task(), repeat(ended)).await });
+    }
+    gate.until_count(Endpoint::Requests, AT_ONCE_MAX).await;
+    // The first of them give up after 400 ms; until then nobody takes their places.
+    let one_more = gate.until_count(Endpoint::Requests, AT_ONCE_MAX + 1);
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), one_more).await.is_err());
+    gate.script_all(Endpoint::Requests, None);
+    gate.until_threads(160 - AT_ONCE_MAX).await;
+}
