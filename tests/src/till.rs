@@ -25,7 +25,7 @@ use crate::{Kill, jsonl, kill, target};
 pub use http::TillServer;
 
 /// The tools.
-pub const TOOLS: [&str; 6] = ["gated", "tokenless", "gated_once", "pass_once", "allowed_once", "passed"];
+pub const TOOLS: [&str; 6] = ["gated", "tokenless", "gated_once", "pass_once", "allowed_once", "refund"];
 
 /// The record of one such server.
 #[derive(Debug)]

@@ -70,13 +70,13 @@ fn a_flipped_bit_is_found() -> Result<()> {
         flipped[at] ^= 1;
         std::fs::write(&file, flipped)?;
         let ran = setup.house.run(&["audit", "verify"])?;
-        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let number = bytes[..at].split(|byte| *byte == b'\n').count();
         assert_eq!(ran.code, Some(1), "byte {at}: {ran:?}");
         let said = format!("{}{}", ran.stdout, ran.stderr);
-        let next = line + 1;
+        let next = number + 1;
         assert!(
-            said.contains(&format!("line {line}:")) || said.contains(&format!("line {next}:")),
-            "byte {at} is in line {line}: {said}"
+            said.contains(&format!("line {number}:")) || said.contains(&format!("line {next}:")),
+            "byte {at} is in line {number}: {said}"
         );
     }
     std::fs::write(&file, &bytes)?;

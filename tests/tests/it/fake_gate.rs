@@ -23,6 +23,14 @@ impl FakeGate {
         Ok(Self { gate, runtime })
     }
 
+    /// One as the hosted Gate is: no long polls, no feed, and a long while between polls.
+    pub(crate) fn unhurried(house: &mut House) -> Result<Self> {
+        let gate = Self::of(house)?;
+        gate.announce_long_poll(None);
+        gate.recommend_poll_after(Some(60));
+        Ok(gate)
+    }
+
     pub(crate) fn go_down(&self) {
         self.runtime.block_on(self.gate.go_down());
     }

@@ -97,7 +97,7 @@ pub(crate) fn text(value: &Value) -> &str {
 }
 
 /// Waits until something is so.
-pub(crate) fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + SOON;
     while !is_so()? {
         ensure!(Instant::now() < deadline, "never: {what}");

@@ -71,13 +71,13 @@ impl<'a> Story<'a> {
         let order = format!("order-{}", world.orders.fetch_add(1, Ordering::SeqCst));
         let (mut house, till) = (House::new()?, Till::new()?);
         let served = (cell.route == Route::Http).then(|| till.serve()).transpose()?;
-        let server = match &served {
+        let entry = match &served {
             Some(served) => json!({ "url": served.url() }),
             None => json!({ "command": till.command() }),
         };
         let mut config = json!({
             "gate": { "url": "${STACKSONA_GATE_URL}", "api_key": "${STACKSONA_API_KEY}" },
-            "servers": { "till": server },
+            "servers": { "till": entry },
             "hold": { "patience": "20s" },
         });
         if cell.store == Store::Postgres {
