@@ -5,6 +5,7 @@
 //! - `kill_unrun`: the proxy is killed when the call arrives, and the tool does not run
 //! - `kill_received`, `kill_logged`, `kill_answered`: the same before the run, after it, and after the answer
 //! - `lose`: it runs, and its answer never comes
+//! - `lose` is also what happens to an order whose name begins with `lost`
 //! - a number: it runs, and so many bytes of its answer come
 
 mod http;
@@ -127,7 +128,9 @@ impl Drawer {
     fn call(&self, id: &Value, call: &Value) -> Result<Reply> {
         let arguments = &call["arguments"];
         let order = arguments["order_id"].as_str().unwrap_or_default();
-        let harm = arguments["harm"].as_str().filter(|_| self.is_first(order)).unwrap_or_default();
+        // For callers that do not know of harm.
+        let named = order.starts_with("lost").then_some("lose");
+        let harm = arguments["harm"].as_str().or(named).filter(|_| self.is_first(order)).unwrap_or_default();
         if harm == "kill_unrun" {
             self.proxy.kill()?;
             return Ok(Reply::Vanish);

@@ -12,6 +12,7 @@ mod corpus;
 mod demo_failures;
 mod doorbells;
 mod evidence;
+mod example_agent;
 mod fake_gate;
 mod faults;
 mod gate_trouble;
