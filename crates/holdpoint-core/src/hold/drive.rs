@@ -1,9 +1,9 @@
 //! From a hold to a permit: waiting for the decision, and acting on it.
 
-use super::{CLAIM_STALE, GatedCall, Turn, is_stale, left, pending, token::proof, unrecordable};
+use super::{CLAIM_STALE, GatedCall, Turn, left, pending, token::proof, unrecordable};
 use crate::{
     Admission, Answer, Approval, ApprovalToken, Completion, Decision, Delivery, Ending, Event, Flaw, Grounds,
-    HeldCall, Liveness, Mismatch, Moved, Redemption, Refusal, Rejection, Resolution, Resolver, Stance, Step,
+    HeldCall, Mismatch, Moved, Redemption, Refusal, Rejection, Resolution, Resolver, Stance, Step,
     Unavailable, What,
     flight::{Flight, Landing},
 };
@@ -161,7 +161,7 @@ impl GatedCall<'_> {
     async fn claim(&self, held: &HeldCall) -> Result<Moved, Rejection> {
         let parts = &self.gate.parts;
         let now = parts.clock.now();
-        let stale_before = self.stale_before(held, now).await?;
+        let stale_before = stale_before(held, now);
         let claim = Step::Claim { owner: parts.owner.clone(), stale_before };
         let claimed = parts.journal.advance(held.id, claim, now).await;
         claimed.map_err(|_| unrecordable(Some(held.hold.thread.clone())))
@@ -216,21 +216,20 @@ impl GatedCall<'_> {
         self.record(What::Resolved { thread, resolution, by: Resolver::Adapter }).await
     }
 
-    /// Claims older than this are dead.
-    async fn stale_before(&self, held: &HeldCall, now: Timestamp) -> Result<Timestamp, Rejection> {
-        match &held.claim {
-            Some((owner, at)) if is_stale(*at, now) || self.liveness(owner).await? == Liveness::Gone => {
-                Ok(at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX))
-            }
-            Some(_) | None => Ok(now.saturating_sub(CLAIM_STALE).unwrap_or(Timestamp::MIN)),
-        }
-    }
-
     fn run(&self, held: &HeldCall, grounds: Grounds, flight: Flight) -> Result<Admission, Rejection> {
         let call = self.frozen(held)?;
         let (facts, thread) = (self.facts.clone(), held.hold.thread.clone());
         let completion = Completion::of_hold(self.gate, facts, held.id, thread, flight);
         Ok(Admission::Run(self.gate.permit(call, Some(self.identity.digest), grounds, completion)))
+    }
+}
+
+/// Claims older than this are dead.
+fn stale_before(held: &HeldCall, now: Timestamp) -> Timestamp {
+    match &held.claim {
+        // A claim that lives is left alone before it comes to this; one that was made since then is younger.
+        Some((_, at)) => at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX),
+        None => now.saturating_sub(CLAIM_STALE).unwrap_or(Timestamp::MIN),
     }
 }
 

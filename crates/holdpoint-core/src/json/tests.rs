@@ -45,6 +45,9 @@ fn depth_is_bounded() {
     let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
     check_unambiguous(&deep(DEPTH_MAX)).unwrap();
     assert_eq!(refused(&deep(DEPTH_MAX + 1)), AmbiguousJson::TooDeep);
+    let objects = |levels: usize| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    check_unambiguous(&objects(DEPTH_MAX)).unwrap();
+    assert_eq!(refused(&objects(DEPTH_MAX + 1)), AmbiguousJson::TooDeep);
     assert_eq!(refused(&"[".repeat(5_000_000)), AmbiguousJson::TooDeep);
 }
 

@@ -128,6 +128,7 @@ async fn nobody_is_asked_while_it_is_under_way() {
         }
         assert_eq!((probe.asked(), house.ran().len()), (0, 1));
         running.finish(Outcome::succeeded(*b"ran")).await.delivered().await;
+        assert_eq!(house.journal.runs()[0].state, EffectState::Done, "nobody gave it up meanwhile");
     }
 }
 

@@ -103,6 +103,24 @@ async fn the_approval_of_another_question_is_not_used_up() {
     assert_eq!((house.approver.redeemed().len(), house.ran().len()), (0, 0));
 }
 
+/// One that has just expired is not even tried, and one that is about to is.
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_not_redeemed() {
+    use holdpoint_core::Clock as _;
+    for (seconds, redeemed) in [(0, 0), (1, 1)] {
+        let house = House::new();
+        let expires_at = house.clock.now() + jiff::SignedDuration::from_secs(seconds);
+        house.approver.on_redeem(RedeemScript::Valid);
+        house.approver.decide_all(Verdict::ApproveWith {
+            token: Some("t".into()),
+            expires_at: Some(expires_at),
+            thread: None,
+        });
+        assert_eq!(house.call(pay(1)).await.starts_with("token_invalid"), redeemed == 0);
+        assert_eq!((house.approver.redeemed().len(), house.ran().len()), (redeemed, redeemed));
+    }
+}
+
 #[tokio::test]
 async fn configuration_that_denies_or_does_not_fit_asks_nobody() {
     let house = House::new();

@@ -110,7 +110,8 @@ impl Policy for HousePolicy {
 
 fn effect(terms: &Terms, call: &ToolCall) -> Option<Effect> {
     let name = terms.effect_named.filter(|_| matches!(call.tool.as_str(), "refund" | "mark"))?;
-    let order = text_of(call, "order")?;
+    // A name may be made without the arguments: then nobody would have read them.
+    let order = if call.arguments.is_unread() { "unread".to_owned() } else { text_of(call, "order")? };
     let reconcile = terms.settles_within.map(|settles_within| {
         Arc::new(Lookup { order: order.clone(), settles_within }) as Arc<dyn Reconcile>
     });
