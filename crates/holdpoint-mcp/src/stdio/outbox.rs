@@ -19,6 +19,8 @@ struct Waiting {
     bytes: Vec<u8>,
     /// How many were pushed before these.
     before: u64,
+    /// The last line has no end: its sender broke off in the middle of it.
+    is_unfinished: bool,
 }
 
 /// Where a line stands among all bytes that were ever pushed.
@@ -50,17 +52,22 @@ impl Outbox {
         Self { waiting: Mutex::default(), sink: tokio::sync::Mutex::new(sink) }
     }
 
-    /// Adds a line that has its line end.
+    /// Adds a line as it came: with its line end, unless it is its sender's last.
     pub(crate) fn push(&self, line: &[u8]) -> Place {
         let mut waiting = self.lock();
         let place = Place(waiting.before.saturating_add(waiting.bytes.len() as u64));
         waiting.bytes.extend_from_slice(line);
+        waiting.is_unfinished = !line.ends_with(b"\n");
         place
     }
 
     /// Adds a message of our own.
     pub(crate) fn push_message(&self, message: &[u8]) {
         let mut waiting = self.lock();
+        if std::mem::take(&mut waiting.is_unfinished) {
+            // Behind half a line, nobody could read it.
+            waiting.bytes.push(b'\n');
+        }
         waiting.bytes.extend_from_slice(message);
         waiting.bytes.push(b'\n');
     }
