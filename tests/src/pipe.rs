@@ -58,10 +58,11 @@ impl Pipe {
         self.0.next(Instant::now() + PATIENCE)
     }
 
-    /// The next message with this id; what comes before it is not looked at.
+    /// The next message with this id; what comes before it is not looked at, be it a message or not.
     pub fn answer_to(&mut self, id: &Value) -> Result<Value> {
         loop {
-            let message = self.message().with_context(|| format!("no answer to {id}"))?;
+            let line = self.line().with_context(|| format!("no answer to {id}"))?;
+            let Ok(message) = serde_json::from_slice::<Value>(&line) else { continue };
             if message["id"] == *id && message.get("method").is_none() {
                 return Ok(message);
             }

@@ -10,7 +10,7 @@ mod table;
 use anyhow::{Context as _, Result};
 use holdpoint_e2e::{Route, lines_of_work};
 use play::World;
-use table::{Flow, cells};
+use table::{Cell, Deaths, Flow, Store, cells};
 
 /// Cells of one test that are played at once: most of their time is waiting.
 const AT_ONCE: usize = 5;
@@ -23,6 +23,16 @@ fn survives(flow: Flow, route: Route) -> Result<()> {
         |_| Ok(()),
         |(), cell| play::play(&world, &cell).with_context(|| cell.to_string()),
     )
+}
+
+/// The table is honest: a death that is not died is a failure.
+#[test]
+fn a_point_that_is_not_passed_fails() -> Result<()> {
+    let deaths = Deaths::At(vec!["journal.take_effect:before".to_owned()]);
+    let cell = Cell { flow: Flow::Approved, route: Route::Stdio, store: Store::Sqlite, deaths };
+    let error = play::play(&World::open()?, &cell).err().context("it was played to its end")?;
+    assert!(format!("{error:#}").contains("never passed"), "{error:#}");
+    Ok(())
 }
 
 /// A table that shrinks by accident proves less than it says.

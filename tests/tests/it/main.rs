@@ -20,6 +20,8 @@ mod http;
 mod kills;
 mod later;
 mod lifetime;
+mod neighbours;
+mod pipes;
 mod races;
 mod reload;
 mod reviewer;

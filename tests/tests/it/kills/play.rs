@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Longer than anything takes that has nothing to wait for.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(15);
 /// Between two looks at what other processes do.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The same call in one life: it is asked about anew a few times at most.
