@@ -109,7 +109,7 @@ impl<'a> GatedCall<'a> {
                         // Gate decided that one by itself, and decides this one by itself: no need to queue.
                         (Place::Behind(_), Followed::Somebody) => None,
                     };
-                    match self.ask(found.ended, found.revises).await? {
+                    match Box::pin(self.ask(found.ended, found.revises)).await? {
                         Asked::Allowed => return self.allowed().await,
                         Asked::Held(held) => held,
                     }

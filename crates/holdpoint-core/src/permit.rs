@@ -182,12 +182,8 @@ impl Completion {
                 let kept = (result.as_bytes().len() <= result_bytes_max).then(|| result.clone());
                 let moved = journal.advance(id, Step::Finish { result: kept, ran }, at).await;
                 let flight = flight.land_for_delivery(Landing::Ran(result));
-                Delivery(matches!(moved, Ok(Moved::Yes)).then_some(Undelivered {
-                    journal,
-                    clock,
-                    id,
-                    flight,
-                }))
+                let undelivered = || Box::new(Undelivered { journal, clock, id, flight });
+                Delivery(matches!(moved, Ok(Moved::Yes)).then(undelivered))
             }
             Run::Effect(id) => {
                 let settled = match ran {
@@ -279,7 +275,7 @@ impl fmt::Debug for Completion {
 
 /// Says whether the caller got the answer. Dropped without a word, the result is kept for the same call sent again.
 #[must_use = "dropped without a word, the result is kept for the next identical call"]
-pub struct Delivery(Option<Undelivered>);
+pub struct Delivery(Option<Box<Undelivered>>);
 
 struct Undelivered {
     journal: Arc<dyn Journal>,
@@ -296,7 +292,7 @@ impl Delivery {
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self(Some(Undelivered { journal, clock, id, flight }))
+        Self(Some(Box::new(Undelivered { journal, clock, id, flight })))
     }
 
     /// Somebody else answers for the delivery.

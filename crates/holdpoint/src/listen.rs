@@ -9,8 +9,15 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use std::{convert::Infallible, future::Future, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::TcpListener;
+use std::{
+    convert::Infallible,
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -18,10 +25,16 @@ use tower::ServiceExt as _;
 const GRACE: Duration = Duration::from_secs(5);
 /// A client that sends its headers slower than this is not a client.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Connections of agents and people. Those beyond wait to be accepted.
+pub(crate) const CONNECTIONS_MAX: usize = 16_384;
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// What answers.
 #[derive(Debug)]
 pub(crate) struct Site<P> {
+    /// How many may be connected at once.
+    pub(crate) connections_max: usize,
     /// The proxies, by path.
     pub(crate) proxies: P,
     /// Gate's pages and API; `None` where Gate is elsewhere.
@@ -61,15 +74,20 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr
 
 /// Serves until `stop`, then lets open requests end.
 pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(site.connections_max));
     let site = Arc::new(site);
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
     let graceful = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let accepting = async {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?.0, place))
+        };
+        let (stream, place) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = accepting => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: the connections that are open go on.
                     tracing::error!(%error, "cannot accept a connection");
@@ -83,13 +101,15 @@ pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop
         let site = Arc::clone(&site);
         let service = service_fn(move |request| {
             let site = Arc::clone(&site);
-            async move { Ok::<_, Infallible>(answer(&site, request).await) }
+            // In a box: hyper keeps room for what answers for as long as the answer's body goes on, which may be hours.
+            Box::pin(async move { Ok::<_, Infallible>(answer(&site, request).await) }) as Answering
         });
         let connection = graceful.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
+            drop(place);
         });
     }
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {

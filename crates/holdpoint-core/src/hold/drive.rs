@@ -77,7 +77,7 @@ impl GatedCall<'_> {
         self.record_decision(&held, &answer).await?;
         let (ending, rejection) = match answer {
             Answer::StillHeld => return Err(pending(&held)),
-            Answer::Approved(approval) => match self.redeem(&held, approval).await {
+            Answer::Approved(approval) => match Box::pin(self.redeem(&held, approval)).await {
                 Yes::Run(grounds) => return self.run(&held, grounds, flight).map(Turn::Admitted),
                 Yes::Taken => return Ok(Turn::Again(held.id, thread)),
                 Yes::No(ending, rejection) => (ending, rejection),

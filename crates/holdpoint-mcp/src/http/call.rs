@@ -144,7 +144,9 @@ impl Proxy {
                 Err(never) => match never {},
             };
         }
-        let reading = match Reading::of(&self.options.guard, message, bytes.clone(), task) {
+        // A copy: the bytes are a part of the connection's buffer, which would be kept for as long as the call is held.
+        let bytes = Bytes::copy_from_slice(bytes);
+        let reading = match Reading::of(&self.options.guard, message, bytes, task) {
             Ok(reading) => reading,
             Err(answer) => return body::json(StatusCode::OK, answer),
         };
