@@ -59,7 +59,7 @@ pub use read::{load, load_gate};
 pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{
-    AuditSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings, TimelineResults,
-    TimelineSettings, WebhookSettings,
+    AuditSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings, Sharers,
+    TimelineResults, TimelineSettings, WebhookSettings,
 };
 pub use watch::FilesRead;

@@ -34,6 +34,7 @@ impl fmt::Debug for Secret {
 pub struct FingerprintKey(Hmac<Sha256>);
 
 const DOMAIN: &[u8] = b"holdpoint/fingerprint/v1\0";
+const PLACE_DOMAIN: &[u8] = b"holdpoint/place/v1\0";
 
 /// What masked values start with.
 pub(crate) const MASK: &str = "••••";
@@ -67,6 +68,14 @@ impl FingerprintKey {
         let shown =
             digest.iter().take(SHOWN_BYTES).fold(0_u64, |shown, byte| (shown << 8) | u64::from(*byte));
         format!("{MASK} (hmac {shown:016x})")
+    }
+
+    /// What stands for how a server is reached, of which parts are secret: 64 hexadecimal digits.
+    pub(crate) fn place(&self, reached: &Value) -> String {
+        let mut mac = self.0.clone();
+        mac.update(PLACE_DOMAIN);
+        mac.update(reached.to_string().as_bytes());
+        mac.finalize().into_bytes().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
     }
 }
 

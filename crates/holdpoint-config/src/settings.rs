@@ -7,7 +7,14 @@ use crate::{
 };
 use holdpoint_api::{declare::GateDeclaration, webhook::WebhookSecret};
 use holdpoint_core::{PolicyRevision, ServerName};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use url::Url;
 
 /// A configuration without mistakes.
@@ -120,6 +127,43 @@ pub enum ServerSettings {
         /// The folder to start it in; `None`: ours.
         cwd: Option<PathBuf>,
     },
+}
+
+/// Who keeps holds in one journal.
+#[derive(Clone, Copy, Debug)]
+pub enum Sharers<'a> {
+    /// The processes of one data folder.
+    ThisInstallation {
+        /// Of this installation.
+        key: &'a FingerprintKey,
+        /// Where servers start that name no folder.
+        folder: &'a Path,
+    },
+    /// Those of several machines, each with its own key and folders.
+    Several,
+}
+
+impl ServerSettings {
+    /// What tells this server from another of the same name: the one of another configuration, or of this one before it was
+    /// edited. An approval for the one is none for the other. The address or the command line; on one machine also the
+    /// folder and the environment, which often says which account it is. Not the headers: what they prove may expire daily.
+    #[must_use]
+    pub fn place(&self, sharers: Sharers<'_>) -> String {
+        let reached = match self {
+            Self::Http { url, .. } => json!({ "url": url.as_str() }),
+            Self::Stdio { program, arguments, .. } => json!({ "program": program, "arguments": arguments }),
+        };
+        match (sharers, self) {
+            (Sharers::Several, _) => FingerprintKey::for_checks().place(&reached),
+            (Sharers::ThisInstallation { key, .. }, Self::Http { .. }) => key.place(&reached),
+            (Sharers::ThisInstallation { key, folder }, Self::Stdio { env, cwd, .. }) => {
+                let folder = cwd.as_ref().map_or_else(|| folder.to_owned(), |cwd| folder.join(cwd));
+                let mut env: Vec<_> = env.iter().map(|(name, value)| (name, value.expose())).collect();
+                env.sort_unstable();
+                key.place(&json!({ "reached": reached, "folder": folder.to_string_lossy(), "env": env }))
+            }
+        }
+    }
 }
 
 /// How calls wait. `None`: as the adapter thinks fit.

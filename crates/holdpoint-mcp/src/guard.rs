@@ -17,11 +17,28 @@ const PATIENCE_WITH_PROGRESS: Duration = Duration::from_mins(15);
 /// Many clients give up after 60 seconds, whatever they are sent.
 const PATIENCE_WITHOUT_PROGRESS: Duration = Duration::from_secs(50);
 
+/// The member of [`ToolCall::extra`] that says which server of the name it is. No client may send one.
+const PLACE_KEY: &str = "dev.holdpoint/place";
+
+/// Which server it is, of those that have its name: in another configuration, or in this one before it was edited. The same
+/// call of another server is another call, so an approval that waits for the one never runs at the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(Arc<str>);
+
+impl Place {
+    /// Takes a text that is the same as long as the server is. It is digested, and shown to nobody.
+    pub fn new(place: impl Into<Arc<str>>) -> Self {
+        Self(place.into())
+    }
+}
+
 /// Who decides about the calls to one tool server.
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// The server's name in our configuration.
     pub server: ServerName,
+    /// Which server that is.
+    pub place: Place,
     /// The kernel.
     pub gate: Arc<Gate>,
     /// Which calls are worth reading.
@@ -49,7 +66,7 @@ impl Guard {
             server: self.server.clone(),
             tool,
             arguments: Arguments::absent(),
-            extra: Map::new(),
+            extra: Map::from_iter([(PLACE_KEY.to_owned(), Value::from(&*self.place.0))]),
             definition: None,
             task,
         }
@@ -107,11 +124,12 @@ impl Reading {
                 let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
                 let arguments = arguments
                     .map_err(|error| reply::ended(&frame, &Ended::InvalidArguments(error.to_string())))?;
-                let extra = message.extra();
-                (
-                    arguments,
-                    extra.map_err(|problem| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem))?,
-                )
+                let refuse = |problem: String| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem);
+                let extra = message.extra().map_err(refuse)?;
+                if extra.contains_key(PLACE_KEY) {
+                    return Err(refuse(format!("`params.{PLACE_KEY}` is not for clients")));
+                }
+                (arguments, extra)
             }
         };
         let protocol = protocol(message);
@@ -140,7 +158,9 @@ impl Reading {
         }
         .map_err(|ended| reply::ended(&frame, &ended))?;
         let (name, definition) = (tool.name.clone(), Some(tool.digest));
-        Ok(ToolCall { arguments, extra, definition, ..guard.call(principal, task, name) })
+        let mut call = ToolCall { arguments, definition, ..guard.call(principal, task, name) };
+        call.extra.extend(extra);
+        Ok(call)
     }
 }
 

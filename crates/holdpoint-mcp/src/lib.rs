@@ -32,5 +32,5 @@ mod reply;
 pub mod stdio;
 
 pub use actions::{Action, GateEverything, ToolActions};
-pub use guard::Guard;
+pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};

@@ -16,7 +16,7 @@ use crate::{
     configuration,
     data::DataFolder,
     embedded::EmbeddedGate,
-    listen::{self, Site},
+    listen::{self, CONNECTIONS_MAX, Site},
     random,
     up::HttpProxies,
     wiring::{GateAddress, Wiring},
@@ -85,7 +85,12 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     let config = written_config(&folder.join("config"))?;
     let declaration = config.declaration.as_ref().context("the demonstration has no gate.yaml")?;
     gate.server.apply(declaration, "demo").await?;
-    let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()), doorbells: None };
+    let site = Site {
+        connections_max: CONNECTIONS_MAX,
+        proxies: HttpProxies::default(),
+        gate: Some(gate.router()),
+        doorbells: None,
+    };
     let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
     View::opening(&tools.description, &gate.server.sign_in_link(None).await?.url);
 
@@ -93,7 +98,8 @@ async fn play(args: &DemoArgs, folder: &Path) -> Result<ExitCode> {
     let address = GateAddress { url, key: gate.server.ephemeral_key("default").await? };
     let wiring = Wiring::configured(&config, &data, address).await?;
     let task = TaskId::new(format!("demo-{}", random::hex::<4>()?));
-    let options = StdioOptions::new(wiring.guard("files"), Principal::new(crate::proxy::LOCAL), task.clone());
+    let guard = wiring.guard("files", configuration::server(&config, "files")?);
+    let options = StdioOptions::new(guard, Principal::new(crate::proxy::LOCAL), task.clone());
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let (proxy_in, proxy_out) = tokio::io::split(far);
     let proxy = tokio::spawn(async move { stdio::run(options, &tools.command, proxy_in, proxy_out).await });

@@ -8,18 +8,20 @@ use crate::{
     wiring::{GateAddress, Wiring, child_command, process_task},
 };
 use anyhow::{Result, bail};
-use holdpoint_config::Config;
+use holdpoint_config::{Config, ServerSettings};
 use holdpoint_core::Principal;
-use holdpoint_mcp::stdio::{self, ChildCommand, ExitReason, StdioOptions};
+use holdpoint_mcp::{
+    Guard,
+    stdio::{self, ChildCommand, ExitReason, StdioOptions},
+};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Whoever may start this process: the operating system has authenticated them.
 pub(crate) const LOCAL: &str = "local";
 
 pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
-    let Prepared { command, wiring, config } = prepare(args).await?;
-    let mut options =
-        StdioOptions::new(wiring.guard(&args.server), Principal::new(LOCAL), process_task(&args.server)?);
+    let Prepared { guard, command, wiring, config } = prepare(args).await?;
+    let mut options = StdioOptions::new(guard, Principal::new(LOCAL), process_task(&args.server)?);
     options.calls_max = wiring.calls_max();
     let stop = options.stop.clone();
     let stopped = crate::stop::requested();
@@ -57,6 +59,7 @@ pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
 
 /// What a run needs, and where its configuration is, if it has one.
 struct Prepared {
+    guard: Guard,
     command: ChildCommand,
     wiring: Wiring,
     config: Option<(PathBuf, Config)>,
@@ -72,7 +75,15 @@ async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
         }
         let address = GateAddress::find(None)?;
         let wiring = Wiring::everything_gated(&args.server, &data, address).await?;
-        return Ok(Prepared { command: ChildCommand::new(program, arguments), wiring, config: None });
+        let settings = ServerSettings::Stdio {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+            env: Vec::new(),
+            cwd: None,
+        };
+        let guard = wiring.guard(&args.server, &settings);
+        let command = child_command(&args.server, &settings)?;
+        return Ok(Prepared { guard, command, wiring, config: None });
     }
     let Some(path) = &args.config else {
         bail!(
@@ -83,5 +94,6 @@ async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
     let settings = configuration::server(&config, &args.server)?;
     let command = child_command(&args.server, settings)?;
     let wiring = Wiring::configured(&config, &data, GateAddress::find(config.gate.as_ref())?).await?;
-    Ok(Prepared { command, wiring, config: Some((path.clone(), config)) })
+    let guard = wiring.guard(&args.server, settings);
+    Ok(Prepared { guard, command, wiring, config: Some((path.clone(), config)) })
 }

@@ -5,7 +5,7 @@ use crate::{
     configuration,
     data::DataFolder,
     embedded::{EmbeddedGate, Flood},
-    listen::{self, Proxies, Site},
+    listen::{self, CONNECTIONS_MAX, Proxies, Site},
     print,
     proxy::LOCAL,
     reload,
@@ -165,7 +165,12 @@ async fn up_with_other_gate(
         print_servers(&servers)?;
     }
     let stop = CancellationToken::new();
-    let site = Site { proxies: tools.proxies.clone(), gate: None, doorbells: tools.doorbells.take() };
+    let site = Site {
+        connections_max: CONNECTIONS_MAX,
+        proxies: tools.proxies.clone(),
+        gate: None,
+        doorbells: tools.doorbells.take(),
+    };
     let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
     stopped.await;
     tools.stop().await;
@@ -233,7 +238,8 @@ impl Running {
     ) -> Result<ExitCode> {
         let proxies = tools.as_ref().map(|tools| tools.proxies.clone()).unwrap_or_default();
         let doorbells = tools.as_mut().and_then(|tools| tools.doorbells.take());
-        let site = Site { proxies, gate: Some(self.gate.router()), doorbells };
+        let site =
+            Site { connections_max: CONNECTIONS_MAX, proxies, gate: Some(self.gate.router()), doorbells };
         let serving = tokio::spawn(listen::serve(self.listener, site, self.stop.clone()));
         let server = std::sync::Arc::clone(&self.gate.server);
         let sweeping = tokio::spawn(async move { server.run_sweeps().await });
@@ -284,7 +290,8 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result
         let upstream =
             url.as_str().parse().with_context(|| format!("the URL of server `{name}` is not usable"))?;
         let task = process_task(name_text)?;
-        let mut options = HttpOptions::new(wiring.guard(name_text), upstream, Principal::new(LOCAL), task);
+        let mut options =
+            HttpOptions::new(wiring.guard(name_text, settings), upstream, Principal::new(LOCAL), task);
         for (header, value) in headers {
             let value = HeaderValue::from_str(value.expose());
             // The value is a secret: it is not repeated.

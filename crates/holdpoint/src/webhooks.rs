@@ -14,6 +14,10 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Strangers may reach this listener. However many connections they open, enough file descriptors are left for the journal
+/// and the audit log, without which calls are refused; a doorbell that is not heard costs a moment.
+const CONNECTIONS_MAX: usize = 64;
+
 /// One path, and the receiver behind it.
 #[derive(Debug)]
 pub(crate) struct Doorbells {
@@ -61,7 +65,8 @@ pub(crate) async fn listen(
     };
     let (listener, bound) = listen::bind(address).await?;
     tracing::info!(%bound, path = settings.path, "listening for Gate's webhooks");
-    let site = Site { proxies: Nothing, gate: None, doorbells: Some(Doorbells::new(settings, wiring)) };
+    let doorbells = Some(Doorbells::new(settings, wiring));
+    let site = Site { connections_max: CONNECTIONS_MAX, proxies: Nothing, gate: None, doorbells };
     tokio::spawn(listen::serve(listener, site, stop.clone()));
     Ok(())
 }

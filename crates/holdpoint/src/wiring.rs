@@ -17,12 +17,12 @@ use holdpoint_client::{
 };
 use holdpoint_config::{
     Action as ConfigAction, AuditSettings, Config, FingerprintKey, GateSettings, HoldSettings,
-    JournalSettings, LivePolicy, PolicySet, ServerSettings, TimelineResults, TimelineSettings,
+    JournalSettings, LivePolicy, PolicySet, ServerSettings, Sharers, TimelineResults, TimelineSettings,
 };
 use holdpoint_core::{
     Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
-use holdpoint_mcp::{Action, Guard, ToolActions, stdio::ChildCommand};
+use holdpoint_mcp::{Action, Guard, Place, ToolActions, stdio::ChildCommand};
 use jiff::SignedDuration;
 use std::{
     fmt,
@@ -223,14 +223,26 @@ impl Wiring {
     }
 
     /// What stands before one server.
-    pub(crate) fn guard(&self, server: &str) -> Guard {
+    pub(crate) fn guard(&self, server: &str, settings: &ServerSettings) -> Guard {
         Guard {
             server: ServerName::new(server),
+            place: self.place(settings),
             gate: Arc::clone(&self.gate),
             actions: Arc::clone(&self.actions),
             pins: Arc::clone(&self.pins) as Arc<dyn holdpoint_mcp::Pins>,
             default_patience: self.patience,
         }
+    }
+
+    fn place(&self, settings: &ServerSettings) -> Place {
+        let key = FingerprintKey::new(self.fingerprints);
+        // Where it cannot be told, all are in the same one.
+        let folder = std::env::current_dir().unwrap_or_default();
+        let sharers = match &self.journal {
+            OpenJournal::Sqlite(_) => Sharers::ThisInstallation { key: &key, folder: &folder },
+            OpenJournal::Postgres(_) => Sharers::Several,
+        };
+        Place::new(settings.place(sharers))
     }
 
     /// How many calls of one server may be under way.

@@ -7,7 +7,7 @@ use holdpoint_core::{
     Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
     ToolName, Verdict, What,
 };
-use holdpoint_mcp::{Action, Guard, MemoryPins, ToolActions};
+use holdpoint_mcp::{Action, Guard, MemoryPins, Place, ToolActions};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use serde_json::{
     Value,
@@ -213,6 +213,7 @@ impl House {
         }));
         let guard = Guard {
             server: ServerName::new("files"),
+            place: Place::new("here"),
             gate,
             actions: Arc::clone(&actions) as _,
             pins: Arc::clone(&pins) as _,

@@ -5,7 +5,7 @@ use crate::{
     data::DataFolder,
     demo::{agent::Agent, decide, ledger},
     embedded::EmbeddedGate,
-    listen::{self, Site},
+    listen::{self, CONNECTIONS_MAX, Site},
     proxy::LOCAL,
     up::HttpProxies,
     wiring::{GateAddress, Through, Wiring},
@@ -72,7 +72,12 @@ impl Stage {
         let declaration = folder.join("gate.yaml");
         fs::write(&declaration, GATE).context("cannot write the demonstration's gate.yaml")?;
         gate.server.apply(&configuration::declaration(&declaration)?, "demo").await?;
-        let site = Site { proxies: HttpProxies::default(), gate: Some(gate.router()), doorbells: None };
+        let site = Site {
+            connections_max: CONNECTIONS_MAX,
+            proxies: HttpProxies::default(),
+            gate: Some(gate.router()),
+            doorbells: None,
+        };
         let serving = tokio::spawn(listen::serve(listener, site, stop.clone()));
         Ok(Self { folder: folder.to_owned(), gate, url, stop, serving })
     }
@@ -153,7 +158,8 @@ impl Set<'_> {
 
     async fn proxy_at(&self, address: GateAddress, through: Through) -> Result<Proxy> {
         let wiring = Wiring::configured_through(&self.config, &self.data, address, through).await?;
-        let options = StdioOptions::new(wiring.guard("ledger"), Principal::new(LOCAL), self.task.clone());
+        let guard = wiring.guard("ledger", configuration::server(&self.config, "ledger")?);
+        let options = StdioOptions::new(guard, Principal::new(LOCAL), self.task.clone());
         let mut command = ChildCommand::new(std::env::current_exe()?, ["demo-ledger"]);
         command.arguments.push(self.work.clone().into());
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
