@@ -4,6 +4,7 @@
 //! this run, readable by its user only, so that the other commands work while it runs. The journal has no owner:
 //! several stdio proxies share it.
 
+use crate::random;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -63,14 +64,27 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let hint = "name another folder with --data DIR, or set HOLDPOINT_DATA";
-        fs::create_dir_all(path)
-            .with_context(|| format!("cannot create the data folder `{shown}`\n  hint: {hint}"))?;
+        make(path).with_context(|| format!("cannot create the data folder `{shown}`\n  hint: {hint}"))?;
         restrict(path, 0o700);
-        let probe = path.join(".write-probe");
+        // Its own name each time: proxies start at once, and in containers they even have the same process id.
+        let probe = path.join(format!(".write-probe.{}", random::hex::<8>()?));
         File::create(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .with_context(|| format!("cannot write to the data folder `{shown}`\n  hint: {hint}"))?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The path of a database in this folder, which only this user can read: it holds arguments as they were sent. SQLite
+    /// gives the files beside it the same rights.
+    pub(crate) fn database(&self, name: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        let made = private().create_new(true).write(true).open(&path);
+        if let Err(error) = made
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(error).with_context(|| format!("cannot create `{}`", path.display()));
+        }
+        Ok(path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -143,8 +157,8 @@ impl DataFolder {
                 Ok(key)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let draft = format!("{name}.key.{}", std::process::id());
-                self.write_private(&draft, &crate::random::bytes::<32>()?)?;
+                let draft = format!("{name}.key.{}", random::hex::<8>()?);
+                self.write_private(&draft, &random::bytes::<32>()?)?;
                 let draft = self.0.join(draft);
                 // A link, not a rename: of two processes that start at once, the second must not replace the key
                 // that the first already uses.
@@ -166,19 +180,39 @@ impl DataFolder {
     /// Writes a whole file that only this user can read, or leaves the old one.
     fn write_private(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.0.join(name);
-        let draft = self.0.join(format!(".{name}.{}", std::process::id()));
+        let draft = self.0.join(format!(".{name}.{}", random::hex::<8>()?));
         let write = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.create(true).truncate(true).write(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&draft)?;
+            let mut file = private().create_new(true).write(true).open(&draft)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             fs::rename(&draft, &path)
         };
         write().with_context(|| format!("cannot write `{}`", path.display()))
     }
+}
+
+/// Makes a folder that is missing, for this user alone.
+fn make(path: &Path) -> std::io::Result<()> {
+    let mut folder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match folder.create(path) {
+        // Somebody else's, or made by a neighbour at this moment.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// A file that only this user can read, if it is made here.
+fn private() -> OpenOptions {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "there are no modes"))]
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 #[cfg(unix)]

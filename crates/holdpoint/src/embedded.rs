@@ -46,7 +46,7 @@ impl EmbeddedGate {
         flood: Option<Flood>,
         shutdown: CancellationToken,
     ) -> Result<Self> {
-        let store = SqliteStore::open(&data.path().join("gate.db"))
+        let store = SqliteStore::open(&data.database("gate.db")?)
             .await
             .hinted(holdpoint_store_sqlite::OpenError::hint)?;
         let (token, admin_token) = AdminToken::generate()?;

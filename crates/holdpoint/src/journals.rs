@@ -26,7 +26,7 @@ impl OpenJournal {
             let journal = PostgresJournal::open(settings.url.expose(), owner).await;
             return Ok(Self::Postgres(Box::new(journal.hinted(holdpoint_store_postgres::OpenError::hint)?)));
         }
-        let journal = SqliteJournal::open(&data.path().join("journal.db"), owner).await;
+        let journal = SqliteJournal::open(&data.database("journal.db")?, owner).await;
         Ok(Self::Sqlite(journal.hinted(holdpoint_store_sqlite::OpenError::hint)?))
     }
 

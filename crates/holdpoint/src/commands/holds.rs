@@ -140,22 +140,35 @@ fn hold_json(held: &HeldCall) -> Value {
 async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
     let desk = Desk::open(&args.journal).await?;
     let holds = desk.journal.live(ROWS_MAX).await?;
-    let Some(held) = holds.iter().find(|held| held.hold.thread.as_str() == args.thread) else {
+    let mut named = holds.iter().filter(|held| held.hold.thread.as_str() == args.thread);
+    let Some(held) = named.next() else {
         bail!(
             "no live call has the review `{}`\n  hint: `holdpoint holds list` shows those that have one",
             args.thread
         );
     };
-    refuse_while_running(&desk, held).await?;
+    if let Some(other) = named.next() {
+        // Two Gates, or two agents of one, may use one name.
+        bail!(
+            "two live calls have a review `{}`: `{}` of task `{}` and `{}` of task `{}`\n  hint: proxies that share a \
+             journal must ask the same Gate as the same agent; resolve it in the database",
+            args.thread,
+            held.identity.tool,
+            held.hold.task,
+            other.identity.tool,
+            other.hold.task,
+        );
+    }
+    refuse_unless_in_doubt(&desk, held).await?;
     let resolution = args.outcome.resolution();
     desk.record(&facts_of_hold(held), Some(&held.hold.thread), resolution).await?;
     let moved = desk.journal.advance(held.id, Step::Resolve(resolution), clock::now()).await?;
-    let state = held.state.as_str();
     desk.close().await;
     if moved == Moved::No {
         bail!(
-            "the call of review `{}` is {state}: only one that was sent to its tool can be resolved",
-            args.thread
+            "somebody else resolved the call of review `{}` in this moment\n  hint: `holdpoint audit show {}` says how",
+            args.thread,
+            args.thread,
         );
     }
     print::note(match resolution {
@@ -165,18 +178,33 @@ async fn resolve_hold(args: &ResolveArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A call that is running has an outcome in a moment; a person's word would come too early.
-async fn refuse_while_running(desk: &Desk, held: &HeldCall) -> Result<()> {
+/// Before anything is put on record: what was not sent yet may be approved and run while a person says that it did not,
+/// and a call that is running has an outcome in a moment.
+async fn refuse_unless_in_doubt(desk: &Desk, held: &HeldCall) -> Result<()> {
+    let thread = &held.hold.thread;
     match (held.state, &held.claim) {
-        (HoldState::Dispatched, Some((owner, _)))
-            if desk.journal.liveness(owner).await? == Liveness::Alive =>
-        {
-            bail!(
-                "the call of review `{}` is running right now\n  hint: wait for its answer, or stop the proxy that runs it",
-                held.hold.thread,
-            )
-        }
-        _ => Ok(()),
+        (HoldState::Unknown | HoldState::Dispatched, None) | (HoldState::Unknown, Some(_)) => Ok(()),
+        (HoldState::Dispatched, Some((owner, _))) => match desk.journal.liveness(owner).await? {
+            Liveness::Gone => Ok(()),
+            Liveness::Alive => bail!(
+                "the call of review `{thread}` is running right now\n  hint: wait for its answer, or stop the proxy that \
+                 runs it"
+            ),
+        },
+        (
+            HoldState::Pending
+            | HoldState::Approved
+            | HoldState::Done
+            | HoldState::Rejected
+            | HoldState::Expired
+            | HoldState::Cancelled
+            | HoldState::ChangesRequested
+            | HoldState::Void,
+            _,
+        ) => bail!(
+            "the call of review `{thread}` is {}: only one that was sent to its tool can be resolved",
+            held.state.as_str(),
+        ),
     }
 }
 
