@@ -14,6 +14,7 @@ use std::{
     future::Future,
     io::{self, ErrorKind},
     net::SocketAddr,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
