@@ -41,11 +41,16 @@ async fn identical_calls_of_several_tasks_at_once_are_asked_about_once() {
 #[tokio::test(start_paused = true)]
 async fn identical_calls_are_asked_about_once_each_time_they_come() {
     let house = House::new();
+    let (line, arrives) = slow_line(&house);
+    let slow = house.neighbour_over(line);
     let of = |task: u32| ToolCall { task: TaskId::new(format!("task-{task}")), ..pay(1) };
     for round in 1..=3 {
-        let calls: Vec<_> = (0..20).map(|task| house.spawn(of(task))).collect();
+        let calls: Vec<_> = (0..20).map(|task| slow.spawn(of(task))).collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        arrives.notify_waiters();
         house.approver.until_waiting(1).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(house.approver.submitted().len(), round, "one of them asked, the others followed");
         house.approver.decide(format!("THR-{round}"), Verdict::Reject(None));
         for call in calls {
             assert!(call.await.unwrap().starts_with("rejected"));
