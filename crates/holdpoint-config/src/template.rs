@@ -175,11 +175,12 @@ fn push_value(value: &Value, text: &mut String) {
     }
 }
 
-/// A value as a part of a name. `40`, `40.0` and `4e1` are one number, so they are one name.
+/// A value as a part of a name. `40`, `40.0` and `4e1` are one number, so they are one name; so are texts that differ in the
+/// spaces around them, which most tools take off.
 fn push_name(value: &Value, name: &mut String) -> Result<(), &'static str> {
     match value {
         Value::String(text) if text.trim().is_empty() => return Err("it is empty"),
-        Value::String(text) => name.push_str(text),
+        Value::String(text) => name.push_str(text.trim()),
         Value::Number(number) => name.push_str(&number::plain(number.as_str())),
         Value::Bool(true) => name.push_str("true"),
         Value::Bool(false) => name.push_str("false"),

@@ -57,6 +57,16 @@ fn a_number_is_one_name_however_it_is_written() {
 }
 
 #[test]
+fn spaces_around_a_text_make_no_other_name() {
+    let policy = once("refund:{{ args.order_id }}");
+    for written in ["1042 ", " 1042", "\u{a0}1042\u{2003}", "1042\\t", "1042\\n"] {
+        let arguments = format!(r#"{{"order_id":"{written}"}}"#);
+        assert_eq!(key(&policy, &arguments).unwrap(), "refund:1042", "{written:?}");
+    }
+    assert_eq!(key(&policy, r#"{"order_id":"10 42"}"#).unwrap(), "refund:10 42");
+}
+
+#[test]
 fn a_call_whose_effect_has_no_proper_name_is_refused() {
     let policy = once("refund:{{ args.order_id }}");
     let long = format!("\"{}\"", "x".repeat(506));
