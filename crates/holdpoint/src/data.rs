@@ -196,11 +196,14 @@ fn make(path: &Path) -> std::io::Result<()> {
     let mut folder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match folder.create(path) {
-        // Somebody else's, or made by a neighbour at this moment.
+    let made = match (folder.create(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(parent).and_then(|()| folder.create(path))
+        }
+        (made, _) => made,
+    };
+    match made {
+        // It was there, or a neighbour made it at this moment.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         made => made,
     }

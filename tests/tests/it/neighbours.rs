@@ -3,8 +3,18 @@
 use crate::setup::{Setup, call, text};
 use crate::told::decision;
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_e2e::{Link, Route};
+use holdpoint_e2e::{Link, Route, nobody};
 use serde_json::{Value, json};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// Nothing is expected in this time.
+const SHORTLY: Duration = Duration::from_secs(1);
+/// Something is.
+const SOON: Duration = Duration::from_secs(20);
 
 fn pay() -> Value {
     call("job", "gated", &json!({ "order_id": "o1" }))
@@ -83,6 +93,44 @@ fn nobody_says_what_came_of_a_call_that_was_not_sent() -> Result<()> {
     setup.approve(&thread)?;
     link.answer("1")?;
     ensure!(setup.till.runs()?.len() == 1, "{:?}", setup.till.runs()?);
+    link.close()
+}
+
+/// Whoever can reach the listener for webhooks can open connections. They must not take the file descriptors that journal and
+/// audit log need.
+#[test]
+fn strangers_at_the_doorbell_are_few_at_once() -> Result<()> {
+    const PLACES: usize = 64;
+    let setup = setup()?;
+    let listen = nobody()?.trim_start_matches("http://").to_owned();
+    let mut config = setup.config();
+    config["gate"]["webhook"] = json!({ "listen": listen });
+    setup.house.configure(&config)?;
+    let mut link = setup.link()?;
+
+    let knock = || -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(&listen)?;
+        stream.set_read_timeout(Some(SHORTLY))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        Ok(stream)
+    };
+    let is_answered = |mut stream: &TcpStream| stream.read(&mut [0; 12]).is_ok_and(|bytes| bytes > 0);
+    let mut strangers = Vec::new();
+    for _ in 0..PLACES {
+        let stranger = knock()?;
+        ensure!(is_answered(&stranger), "there is room");
+        strangers.push(stranger);
+    }
+    let late = knock()?;
+    ensure!(!is_answered(&late), "one more than there is room for");
+
+    let thread = setup.hold(&mut link, "1", &pay())?;
+    setup.approve(&thread)?;
+    link.answer("1")?;
+    ensure!(setup.till.runs()?.len() == 1, "{:?}", setup.till.runs()?);
+    strangers.clear();
+    late.set_read_timeout(Some(SOON))?;
+    ensure!(is_answered(&late), "now there is room");
     link.close()
 }
 
