@@ -182,7 +182,7 @@ impl Once<'_> {
 }
 
 fn already_done(run: EffectRun) -> Rejection {
-    Rejection::AlreadyDone { effect: run.key, thread: run.thread }
+    Rejection::AlreadyDone { effect: Some(run.key), thread: run.thread }
 }
 
 /// What to say of a call whose effect another one has, or may have.

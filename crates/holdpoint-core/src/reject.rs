@@ -79,11 +79,11 @@ pub enum Rejection {
         /// What it does in the world; `None`: nobody named it.
         effect: Option<EffectKey>,
     },
-    /// Another call has had the effect of this one.
+    /// Another call has had the effect of this one, or was this very call at the same time, and got the result.
     AlreadyDone {
-        /// What it does in the world.
-        effect: EffectKey,
-        /// The review of the call that had it; `None`: nobody was asked.
+        /// What it does in the world; `None`: nobody named it.
+        effect: Option<EffectKey>,
+        /// The review of the other call; `None`: nobody was asked.
         thread: Option<ThreadId>,
     },
 }
@@ -316,7 +316,7 @@ impl fmt::Display for Rejection {
             }
             Self::AlreadyDone { effect, thread } => {
                 f.write_str("What this call would do has been done by an earlier call")?;
-                in_brackets(f, thread.as_ref(), Some(effect))?;
+                in_brackets(f, thread.as_ref(), effect.as_ref())?;
                 f.write_str(". This call did not run. Do not send it again.")
             }
         }

@@ -123,8 +123,7 @@ pub(crate) fn lost(frame: &CallFrame) -> Vec<u8> {
 /// What the call would have done in the world, where that is why it did not run.
 const fn effect_of(rejection: &Rejection) -> Option<&EffectKey> {
     match rejection {
-        Rejection::AlreadyDone { effect, .. } => Some(effect),
-        Rejection::OutcomeUnknown { effect, .. } => effect.as_ref(),
+        Rejection::AlreadyDone { effect, .. } | Rejection::OutcomeUnknown { effect, .. } => effect.as_ref(),
         Rejection::DeniedByConfig { .. }
         | Rejection::Rejected { .. }
         | Rejection::Expired { .. }

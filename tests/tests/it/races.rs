@@ -67,8 +67,8 @@ fn caller(told: &Told, mut ask: impl FnMut(u32) -> Result<Value>) -> Result<()> 
                 ensure!(answer["isError"] != json!(true), "not the tool's: {answer}");
                 return Ok(());
             }
-            // The other one ran it, has its answer, and kept none for others.
-            "outcome_unknown" => return Ok(()),
+            // The other one ran it, and has its answer.
+            "already_done" => return Ok(()),
             // Truthful: the other one asked, or spent the approval, or is at it.
             "pending" | "unavailable" | "token_invalid" => {}
             _ => anyhow::bail!("not to be told here: {answer}"),

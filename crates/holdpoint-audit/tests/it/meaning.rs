@@ -143,7 +143,7 @@ async fn a_dispatch_that_the_journal_refused_is_no_run() {
     other.completed(&second, Some("THR-2")).await;
     other.log.checkpoint().await.unwrap();
     assert_eq!(place.verify().findings.len(), 1);
-    let effect = holdpoint_core::EffectKey::new("refund:7");
+    let effect = Some(holdpoint_core::EffectKey::new("refund:7"));
     let done = Rejection::AlreadyDone { effect, thread: Some(ThreadId::new("THR-2")) };
     refused(&one, &first, done).await;
     one.log.close().await;

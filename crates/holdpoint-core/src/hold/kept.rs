@@ -89,7 +89,11 @@ impl GatedCall<'_> {
             (HoldState::Cancelled | HoldState::Void | HoldState::Pending | HoldState::Approved, _) => {
                 Ok(None)
             }
-            // It ran or may have run, and the answer went to somebody else.
+            // It ran, once, for this call as for the one that was first and has the answer.
+            (HoldState::Done, None) if held.delivered => {
+                Err(Rejection::AlreadyDone { effect: held.effect, thread: Some(thread) })
+            }
+            // It ran or may have run, and there is no answer to hand out.
             (HoldState::Dispatched | HoldState::Unknown, _) | (HoldState::Done, None) => {
                 Err(self.without_result(held).await?)
             }

@@ -123,7 +123,12 @@ fn without_words() -> Vec<Row> {
         (Rejection::Cancelled { thread: Some(thread()) }, "cancelled", None, Retry::AskAgain),
         (Rejection::Busy { thread: thread() }, "busy", None, Retry::SameCall),
         (unknown, "outcome_unknown", None, Retry::No),
-        (Rejection::AlreadyDone { effect, thread: Some(thread()) }, "already_done", None, Retry::No),
+        (
+            Rejection::AlreadyDone { effect: Some(effect), thread: Some(thread()) },
+            "already_done",
+            None,
+            Retry::No,
+        ),
     ]
 }
 
