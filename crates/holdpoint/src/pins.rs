@@ -11,9 +11,15 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
+
+/// Each holds the lock for one small file; one that was stopped meanwhile must not stop the others.
+const LOCKED_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The folder of pins.
 #[derive(Clone, Debug)]
@@ -143,8 +149,16 @@ impl PinFolder {
         let path = self.0.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("cannot open `{}`", path.display()))?;
-        file.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;
-        Ok(file)
+        let until = Instant::now() + LOCKED_WITHIN;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+                }
+            }
+        }
     }
 }
 
@@ -157,8 +171,14 @@ impl Pins for PinFolder {
         definition: &Value,
         digest: DefinitionDigest,
     ) -> Result<Pinned, PinsError> {
-        self.compare(server.as_str(), tool.as_str(), definition, digest)
-            .map_err(|error| PinsError(error.into_boxed_dyn_error()))
+        let (pins, server, tool) = (self.clone(), server.clone(), tool.clone());
+        let definition = definition.clone();
+        // Not in the way of every other call while somebody else holds the lock.
+        let compared = tokio::task::spawn_blocking(move || {
+            pins.compare(server.as_str(), tool.as_str(), &definition, digest)
+        });
+        let compared = compared.await.map_err(|error| PinsError(Box::new(error)))?;
+        compared.map_err(|error| PinsError(error.into_boxed_dyn_error()))
     }
 }
 

@@ -134,6 +134,24 @@ fn strangers_at_the_doorbell_are_few_at_once() -> Result<()> {
     link.close()
 }
 
+/// A neighbour that was stopped with the lock in hand: the call that needs it is refused, and the others go on.
+#[test]
+fn a_stopped_neighbour_stops_nobody() -> Result<()> {
+    let tools = json!([{ "name": "gated", "action": "gate" }, { "name": "refund", "action": "pass" }]);
+    let setup = Setup::new(Route::Stdio, &tools)?;
+    let mut link = setup.link()?;
+    let passes = call("job", "refund", &json!({ "order_id": "o2" }));
+    link.call("1", &passes)?;
+    let lock = std::fs::File::open(setup.house.data().join("pins/lock"))?;
+    lock.lock()?;
+    link.start("2", &pay())?;
+    link.call("3", &passes)?;
+    let refused = link.answer("2")?;
+    ensure!(refused.to_string().contains("unavailable"), "{refused}");
+    ensure!(setup.till.runs()?.len() == 2, "{:?}", setup.till.runs()?);
+    link.close()
+}
+
 /// An agent starts all its proxies at the same moment, on a data folder that is not there yet.
 #[test]
 fn many_proxies_start_at_once() -> Result<()> {
