@@ -6,14 +6,19 @@ use crate::{
     verify::Flaw,
 };
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 pub(crate) const CURRENT: &str = "current.jsonl";
 pub(crate) const PUBLIC_KEY: &str = "public-key.pem";
 const LOCK: &str = "lock";
+/// For the lock. Whoever holds it writes a few lines; a process that was stopped in the middle must not stop all others.
+const LOCKED_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A log's folder.
 #[derive(Clone, Debug)]
@@ -71,14 +76,14 @@ impl Folder {
         let path = self.0.join(LOCK);
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).open(&path);
-        let file = file.and_then(|file| file.lock().map(|()| file));
+        let file = file.and_then(|file| within(|| file.try_lock()).map(|()| file));
         file.map(Locked).map_err(FileError::new("lock", &path))
     }
 
     /// The same, for readers, who may be looking at a copy without a lock.
     pub(crate) fn lock_for_reading(&self) -> Result<Option<Locked>, FileError> {
         let path = self.0.join(LOCK);
-        match File::open(&path).and_then(|file| file.lock_shared().map(|()| file)) {
+        match File::open(&path).and_then(|file| within(|| file.try_lock_shared()).map(|()| file)) {
             Ok(file) => Ok(Some(Locked(file))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::new("lock", &path)(error)),
@@ -264,4 +269,22 @@ pub(crate) enum Durable {
     Yes,
     /// A later page of the same file brings it along.
     WithTheNext,
+}
+
+/// Tries until the lock is there, or time is over.
+fn within(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<()> {
+    let until = Instant::now() + LOCKED_WITHIN;
+    loop {
+        match lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    "another process holds it and does not let go",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }

@@ -202,3 +202,16 @@ async fn a_queue_that_is_full_says_so() {
     desk.log.close().await;
     assert_eq!(place.verify_sound().calls, taken);
 }
+
+/// A process that was stopped in the middle of a write must not stop all others for good.
+#[tokio::test]
+async fn a_lock_that_nobody_gives_back_refuses_and_is_waited_for_again() {
+    let place = Place::new();
+    let desk = place.open().await;
+    let stopped = fs::File::options().write(true).open(place.folder().join("lock")).unwrap();
+    stopped.lock().unwrap();
+    let error = dispatch(&desk).await.unwrap_err();
+    assert!(matches!(cause(&error), AppendError::Write(_)), "{error:?}");
+    stopped.unlock().unwrap();
+    dispatch(&desk).await.unwrap();
+}
