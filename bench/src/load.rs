@@ -72,15 +72,15 @@ fn print(sample: &Sample) -> Result<()> {
 }
 
 /// A call with arguments that no other call has: equal calls may share one hold.
-fn call(n: u64) -> String {
+pub(crate) fn call(n: u64) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":{n},"method":"tools/call","params":{{"name":"echo","arguments":{{"message":"a message of ordinary length, as an agent sends it","n":{n}}}}}}}"#
     )
 }
 
-const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
-const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-const LIST: &str = r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#;
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
+pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+pub(crate) const LIST: &str = r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#;
 
 /// Whether an answer carries what the tool said.
 fn is_echo(answer: &[u8]) -> bool {

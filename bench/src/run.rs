@@ -116,7 +116,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     if plan.has(Part::Held)
         && let Some(ours) = &plan.ours
     {
-        report::held(&held::measure(ours)?);
+        report::held(&held::measure(ours)?, &held::measure_stdio(ours)?);
     }
     let (busy_after, all_after) = machine_ticks()?;
     let others = (busy_after - busy).saturating_sub(own_ticks()? - own);

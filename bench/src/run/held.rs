@@ -17,6 +17,7 @@ use super::ours::{Action, Setup};
 use super::proxies::mcp_url;
 use super::role;
 use crate::load::held::Order;
+use crate::load::{INITIALIZE, INITIALIZED, LIST, call};
 use crate::process::{Server, end, memory_kib, processor_time, wall_clock_ns};
 
 /// Held at once.
@@ -27,6 +28,11 @@ const PACE: Duration = Duration::from_millis(10);
 const IDLE_FOR: Duration = Duration::from_secs(20);
 const HOLDING_MAX: Duration = Duration::from_mins(4);
 const ANSWER_MAX: Duration = Duration::from_mins(1);
+/// Until what a burst of calls left to do is done.
+const SETTLED_AFTER: Duration = Duration::from_secs(15);
+/// Calls over stdio that are sent without a pause.
+const BURST: u64 = 50;
+const BURST_PAUSE: Duration = Duration::from_millis(60);
 /// Connections that approve the rest.
 const REVIEWERS: usize = 8;
 
@@ -81,6 +87,68 @@ pub(crate) fn measure(program: &Path) -> Result<Measured> {
         rest_per_s: rate(rest.len(), elapsed),
         ran,
     })
+}
+
+/// The proxy over stdio, with Gate in a process of its own.
+pub(crate) struct OverStdio {
+    pub(crate) kib_per_call: f64,
+    pub(crate) idle_percent: f64,
+}
+
+/// Holds as many on one pipe, and waits.
+pub(crate) fn measure_stdio(program: &Path) -> Result<OverStdio> {
+    let tool = json!({ "command": [super::this()?, "tool-stdio"] });
+    let setup = Setup::new(program, &tool, Action::Gate, None, false)?;
+    let gate = setup.serve()?;
+    let url =
+        gate.ready().get("gate_url").and_then(Value::as_str).context("a ready line without `gate_url`")?;
+    let created = setup.ask(&["agents", "create", "bench", "--json"])?;
+    let key = created.get("key").and_then(Value::as_str).context("no key")?;
+    let mut command = setup.command();
+    command.args(setup.proxy().iter().skip(1)).env("STACKSONA_GATE_URL", url).env("STACKSONA_API_KEY", key);
+    let mut proxy = OnAPipe::start(&mut command)?;
+    for line in [INITIALIZE, INITIALIZED, LIST] {
+        proxy.say(line)?;
+    }
+    std::thread::sleep(SETTLED_AFTER / 10);
+    let pid = proxy.0.id();
+    let before_kib = memory_kib(pid, "VmRSS")?;
+    for n in 0..HELD {
+        proxy.say(&call(n))?;
+        if n % BURST == 0 {
+            std::thread::sleep(BURST_PAUSE);
+        }
+    }
+    Reviewer::of(&setup)?.threads_of(HELD, HOLDING_MAX)?;
+    std::thread::sleep(SETTLED_AFTER);
+    let held_kib = memory_kib(pid, "VmRSS")?;
+    Ok(OverStdio {
+        kib_per_call: per_call(held_kib.saturating_sub(before_kib)),
+        idle_percent: idle_percent(pid)?,
+    })
+}
+
+/// A process that is spoken to line by line, and whose answers nobody wants.
+struct OnAPipe(Child);
+
+impl OnAPipe {
+    fn start(command: &mut std::process::Command) -> Result<Self> {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start")?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).for_each(drop));
+        Ok(Self(child))
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        writeln!(self.0.stdin.as_mut().context("no standard input")?, "{line}").context("the process is gone")
+    }
+}
+
+impl Drop for OnAPipe {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "memory of one process")]

@@ -137,8 +137,8 @@ fn at_least(what: &str, value: f64, target: f64) {
 }
 
 /// What holding many costs.
-pub(crate) fn held(measured: &held::Measured) {
-    println!("\n{} calls held at once, embedded Gate, over HTTP", held::HELD);
+pub(crate) fn held(measured: &held::Measured, stdio: &held::OverStdio) {
+    println!("\n{} calls held at once over HTTP, embedded Gate", held::HELD);
     at_most("KiB per held call", measured.kib_per_call, 32.0);
     at_most("% of a core while idle", measured.idle_percent, 2.0);
     at_most("approval to run p50, ms", percentile(&measured.approval_to_run, 50), 10.0);
@@ -147,6 +147,9 @@ pub(crate) fn held(measured: &held::Measured) {
         "  the rest approved at once: {:.0} runs/s; {} calls ran, each once",
         measured.rest_per_s, measured.ran
     );
+    println!("\n{} calls held at once on one pipe, Gate in another process", held::HELD);
+    at_most("KiB per held call", stdio.kib_per_call, 32.0);
+    at_most("% of a core while idle", stdio.idle_percent, 2.0);
 }
 
 fn at_most(what: &str, value: f64, target: f64) {

@@ -167,7 +167,7 @@ impl Gate {
             Plan::PassOnce(entry, _) if call.arguments.is_unread() => Err(unread(entry)),
             Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
             Plan::PassOnce(entry, effect) => once::admit(self, call, entry, &effect, caller).await,
-            Plan::Gate(ask) => hold::GatedCall::new(self, call, *ask, caller).admit().await,
+            Plan::Gate(ask) => Box::new(hold::GatedCall::new(self, call, *ask, caller)).admit().await,
         }
     }
 

@@ -70,7 +70,7 @@ impl<'a> GatedCall<'a> {
     }
 
     /// Decides, and puts a refusal on record.
-    pub(crate) async fn admit(mut self) -> Result<Admission, Rejection> {
+    pub(crate) async fn admit(mut self: Box<Self>) -> Result<Admission, Rejection> {
         let decided = self.decide().await;
         if let Err(rejection) = &decided {
             // Nothing runs either way.

@@ -164,6 +164,7 @@ impl Proxy {
         session: Arc<Session>,
         slot: tokio::sync::OwnedSemaphorePermit,
     ) -> Response<ProxyBody> {
+        parts.headers = checks::owned(&parts.headers);
         let frame = Arc::new(reading.frame.clone());
         let streams = checks::accepts_stream(&parts.headers);
         let (registered, interest) = session.register(&frame.id);

@@ -250,6 +250,19 @@ pub(super) fn strip_request(headers: &mut HeaderMap) {
     }
 }
 
+/// The same headers in memory of their own. What comes from a connection is a part of its buffer, which would be kept for
+/// as long as a call is held.
+pub(super) fn owned(headers: &HeaderMap) -> HeaderMap {
+    let mut own = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        let name_own = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+        let mut value_own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        value_own.set_sensitive(value.is_sensitive());
+        own.append(name_own, value_own);
+    }
+    own
+}
+
 /// Takes off what belongs to one hop.
 pub(super) fn strip_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
