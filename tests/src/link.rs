@@ -110,6 +110,16 @@ impl Link {
         Ok(message["result"].clone())
     }
 
+    /// The results of several calls that were started, whichever is answered first.
+    pub fn answers(&mut self, ids: &[&str]) -> Result<Vec<Value>> {
+        match self {
+            Self::Stdio(pipe) => {
+                Ok(pipe.answers_to(ids)?.into_iter().map(|message| message["result"].clone()).collect())
+            }
+            Self::Http(..) => ids.iter().map(|id| self.answer(id)).collect(),
+        }
+    }
+
     /// Withdraws a call.
     pub fn cancel(&mut self, id: &str) -> Result<()> {
         let cancelled = json!({

@@ -69,6 +69,20 @@ impl Pipe {
         }
     }
 
+    /// The answers to several calls, whichever comes first.
+    pub fn answers_to(&mut self, ids: &[&str]) -> Result<Vec<Value>> {
+        let mut answers = vec![Value::Null; ids.len()];
+        while answers.contains(&Value::Null) {
+            let line = self.line().with_context(|| format!("no answers to {ids:?}"))?;
+            let Ok(message) = serde_json::from_slice::<Value>(&line) else { continue };
+            let at = ids.iter().position(|id| message["id"] == **id && message.get("method").is_none());
+            if let Some(answer) = at.and_then(|at| answers.get_mut(at)) {
+                *answer = message;
+            }
+        }
+        Ok(answers)
+    }
+
     /// Sends a tool call.
     pub fn start_call(&mut self, id: &str, tool: &str, arguments: &Value) -> Result<()> {
         self.say(&call(id, tool, arguments))

@@ -121,10 +121,10 @@ fn stops(route: Route) -> Result<()> {
 
     let asked = Instant::now();
     kill(link.pid(), Kill::Term)?;
-    for id in ["a", "b"] {
-        let end = link.answer(id)?;
-        ensure!(asked.elapsed() < TOLD_WITHIN, "told after {:?}", asked.elapsed());
-        refused(&end, "pending")?;
+    let told = link.answers(&["a", "b"])?;
+    ensure!(asked.elapsed() < TOLD_WITHIN, "told after {:?}", asked.elapsed());
+    for end in &told {
+        refused(end, "pending")?;
     }
     ran(&link.answer("slow")?, "did slow")?;
     let status = match &mut link {
