@@ -34,6 +34,7 @@ pub(crate) async fn main(arguments: &[String]) -> Result<()> {
         let target = Arc::clone(&target);
         calls.spawn(async move {
             let mut connection = target.connect().await?;
+            connection.ready().await.context("the connection was closed")?;
             let answer = connection.send_request(target.request_for(n)?);
             tokio::spawn(async move {
                 tokio::time::sleep(SENT_FOR).await;
