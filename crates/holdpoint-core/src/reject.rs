@@ -118,6 +118,19 @@ pub enum Flaw {
     Refused(Refusal),
 }
 
+impl Flaw {
+    /// One word, and the words for the agent.
+    const fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Missing => ("token_missing", "it came without a token"),
+            Self::OtherThread => ("token_of_another_review", "it was for another review"),
+            Self::Expired | Self::Refused(Refusal::Expired) => ("token_expired", "its token had expired"),
+            Self::Refused(Refusal::Used) => ("token_used", "its token had been used before"),
+            Self::Refused(Refusal::Invalid) => ("token_unknown", "its token is not good for this call"),
+        }
+    }
+}
+
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
@@ -174,6 +187,28 @@ impl Rejection {
             Self::Busy { .. } => "busy",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::AlreadyDone { .. } => "already_done",
+        }
+    }
+
+    /// What exactly, where the ending alone does not say it. The set is stable.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::TokenInvalid { flaw, .. } => Some(flaw.told().0),
+            Self::Mismatch { what: Mismatch::Definition, .. } => Some("definition_changed"),
+            Self::Mismatch { what: Mismatch::Payload, .. } => Some("other_payload"),
+            Self::Mismatch { what: Mismatch::Configuration, .. } => Some("configuration_changed"),
+            Self::Mismatch { what: Mismatch::Principal, .. } => Some("caller_changed"),
+            Self::DeniedByConfig { .. }
+            | Self::Rejected { .. }
+            | Self::Expired { .. }
+            | Self::Pending { .. }
+            | Self::ChangesRequested { .. }
+            | Self::Unavailable { .. }
+            | Self::Cancelled { .. }
+            | Self::Busy { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::AlreadyDone { .. } => None,
         }
     }
 
@@ -285,9 +320,11 @@ impl fmt::Display for Rejection {
                 };
                 write!(f, "{what}. The call did not run. It may be sent again later.")
             }
-            Self::TokenInvalid { .. } => f.write_str(
-                "The approval of this call was not valid (missing, expired or already used). The call did not run. \
-                 Sending it again asks for a fresh decision.",
+            Self::TokenInvalid { flaw, .. } => write!(
+                f,
+                "The approval of this call was not valid: {}. The call did not run. Sending it again asks for a fresh \
+                 decision.",
+                flaw.told().1,
             ),
             Self::Mismatch { what: Mismatch::Definition, .. } => f.write_str(
                 "The tool's definition changed after this call was put before a reviewer. The call did not run. List \

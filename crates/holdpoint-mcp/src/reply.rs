@@ -112,6 +112,9 @@ pub(crate) fn rejected(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
     if let (Some(effect), Some(members)) = (effect_of(rejection), decision.as_object_mut()) {
         members.insert("effect".into(), effect.as_str().into());
     }
+    if let (Some(reason), Some(members)) = (rejection.reason(), decision.as_object_mut()) {
+        members.insert("reason".into(), reason.into());
+    }
     answer(&frame.id_raw, &tool_error(&rejection.to_string(), &decision, frame.modern))
 }
 

@@ -152,3 +152,30 @@ fn every_ending_says_what_it_is_and_what_to_do_next() {
     let retries = [Retry::SameCall, Retry::AskAgain, Retry::OtherCall, Retry::No].map(Retry::as_str);
     assert_eq!(retries, ["same_call", "ask_again", "other_call", "no"]);
 }
+
+/// One status, and yet each flaw of an approval is told apart, by programs and by people.
+#[test]
+fn each_flaw_of_an_approval_has_a_reason_of_its_own() {
+    let flaws = [
+        (Flaw::Missing, "token_missing"),
+        (Flaw::OtherThread, "token_of_another_review"),
+        (Flaw::Expired, "token_expired"),
+        (Flaw::Refused(Refusal::Expired), "token_expired"),
+        (Flaw::Refused(Refusal::Used), "token_used"),
+        (Flaw::Refused(Refusal::Invalid), "token_unknown"),
+    ];
+    let mut texts = std::collections::BTreeSet::new();
+    for (flaw, reason) in flaws {
+        let rejection = Rejection::TokenInvalid { thread: thread(), flaw };
+        assert_eq!(rejection.reason(), Some(reason));
+        assert!(rejection.to_string().contains("did not run"));
+        texts.insert(rejection.to_string());
+    }
+    assert_eq!(texts.len(), 5);
+    let changed = [Mismatch::Definition, Mismatch::Payload, Mismatch::Configuration, Mismatch::Principal];
+    let reasons = changed.map(|what| Rejection::Mismatch { thread: thread(), what }.reason());
+    assert_eq!(
+        reasons,
+        ["definition_changed", "other_payload", "configuration_changed", "caller_changed"].map(Some)
+    );
+}

@@ -47,6 +47,7 @@ async fn every_refusal_is_told_and_nothing_runs() {
         pipes.say(&write_call("1", "a")).await;
         let answer = pipes.heard().await;
         assert_eq!(status(&answer), expected);
+        assert_eq!(answer.contains(r#""reason":"token_"#), expected == "token_invalid", "{answer}");
         assert!(!answer.contains("resultType"), "not in the handshake era: {answer}");
         pipes.server_saw_nothing().await;
     }
