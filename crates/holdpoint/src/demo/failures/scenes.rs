@@ -132,6 +132,10 @@ async fn two_agents(stage: &Stage) -> Result<Shown> {
     // Other words, other call: only the effect is the same. Both are asked, and both are approved.
     let (first, second) = (refund("A-7", 40), json!({ "order_id": "A-7", "amount": 40, "reason": "late" }));
     let approvals = async {
+        // Only once both wait: the first to run would have the effect before the other is asked.
+        while stage.waiting().await? < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         stage.approve_next().await?;
         stage.approve_next().await
     };
