@@ -244,10 +244,8 @@ impl Running {
         let server = std::sync::Arc::clone(&self.gate.server);
         let sweeping = tokio::spawn(async move { server.run_sweeps().await });
         stopped.await;
-        if let Some(tools) = &tools {
-            tools.stop().await;
-        }
         if let Some(tools) = tools {
+            tools.stop().await;
             // Its last words go to the Gate of this process.
             tools.wiring.close().await;
         }

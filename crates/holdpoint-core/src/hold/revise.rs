@@ -1,7 +1,7 @@
 //! Another proposal, in the thread whose reviewer asked for one.
 
 use super::{GatedCall, unrecordable};
-use crate::{HeldCall, Moved, Opened, Rejection, Repeat, Revised, Stance, Step, Unavailable};
+use crate::{HeldCall, Moved, Rejection, Repeat, Revised, Stance, Step, Unavailable};
 
 impl GatedCall<'_> {
     /// `None`: the thread takes no more proposals, or it cannot be told which one its decision is about; ask anew.
@@ -34,13 +34,6 @@ impl GatedCall<'_> {
             Ok(Revised::Closed) => return Ok(None),
             Err(_) => return Err(Rejection::Unavailable { what: Unavailable::Ask, thread }),
         };
-        match self.write_down(proposal).await? {
-            Opened::Mine(held) => {
-                self.record(crate::What::Held { id: held.id, hold: &held.hold }).await?;
-                Ok(Some(held))
-            }
-            Opened::Joined(held) => Ok(Some(held)),
-            Opened::Spent => Err(Rejection::Unavailable { what: Unavailable::Ask, thread }),
-        }
+        self.open(proposal).await.map(Some)
     }
 }
