@@ -28,23 +28,22 @@ mod own;
 mod run;
 mod session;
 mod sse;
-mod upstream;
 
 pub use body::ProxyBody;
 pub(crate) use body::{collect_text, is_stream};
 pub(crate) use sse::Events;
-pub(crate) use upstream::Upstream;
 
 use crate::{
     Guard,
     catalog::Schemas,
     message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
     reply,
+    upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
 };
 use bytes::Bytes;
 use checks::{Checked, Names};
 use holdpoint_core::{Principal, Standing, TaskId};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use session::{Session, Sessions};
 use std::{sync::Arc, time::Duration};
@@ -56,9 +55,7 @@ pub struct HttpOptions {
     /// Who decides.
     pub guard: Guard,
     /// Where the server is.
-    pub upstream: Uri,
-    /// What the server gets beside the client's headers: its own credentials, say.
-    pub headers: HeaderMap,
+    pub server: ServerAddress,
     /// Whose calls these are, unless the request carries a [`Principal`] as an extension.
     pub principal: Principal,
     /// The task of calls that name none, outside sessions.
@@ -82,11 +79,10 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// The usual limits, loopback only.
     #[must_use]
-    pub fn new(guard: Guard, upstream: Uri, principal: Principal, task: TaskId) -> Self {
+    pub fn new(guard: Guard, server: impl Into<ServerAddress>, principal: Principal, task: TaskId) -> Self {
         Self {
             guard,
-            upstream,
-            headers: HeaderMap::new(),
+            server: server.into(),
             principal,
             task,
             hosts: Vec::new(),
@@ -98,17 +94,6 @@ impl HttpOptions {
             standing: None,
         }
     }
-}
-
-/// The proxy cannot work with these options.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpOptionsError {
-    /// Neither `http://…` nor `https://…`.
-    #[error("`{0}` is not an http or https URL")]
-    Upstream(Uri),
-    /// The TLS library refuses to start.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A server over HTTP behind the kernel. Cheap to clone.
@@ -130,9 +115,9 @@ impl HttpProxy {
     /// A proxy for one server; nothing is connected yet.
     ///
     /// # Errors
-    /// The options do not fit together.
-    pub fn new(options: HttpOptions) -> Result<Self, HttpOptionsError> {
-        let upstream = Upstream::new(options.upstream.clone(), options.headers.clone())?;
+    /// The server's address cannot be worked with.
+    pub fn new(options: HttpOptions) -> Result<Self, ServerAddressError> {
+        let upstream = Upstream::new(options.server.clone())?;
         let names = Names::new(&options.hosts, &options.origins);
         let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
         let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));
@@ -252,8 +237,15 @@ impl Proxy {
                 }
                 body::pass(response, Some(&session.catalog))
             }
-            Err(error) => upstream::unreachable(&self.options.guard.server, &error),
+            Err(error) => self.unreachable(&error),
         }
+    }
+
+    /// Nothing came back from the server.
+    fn unreachable(&self, error: &SendError) -> Response<ProxyBody> {
+        let server = &self.options.guard.server;
+        tracing::warn!(%server, error = %error.chain(), "the tool server gave no answer");
+        body::plain(StatusCode::BAD_GATEWAY, "the tool server gave no answer\n")
     }
 
     async fn post_call(

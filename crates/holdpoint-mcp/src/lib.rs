@@ -30,7 +30,9 @@ mod progress;
 mod random;
 mod reply;
 pub mod stdio;
+mod upstream;
 
 pub use actions::{Action, GateEverything, ToolActions};
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
+pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};

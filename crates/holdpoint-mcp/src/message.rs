@@ -138,5 +138,14 @@ fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
     Ok(Single::Other { method, id, params })
 }
 
+/// Whether `message` is the answer to the request `id`.
+pub(crate) fn is_answer_to(message: &str, id: &IdKey) -> bool {
+    let Ok(object) = Object::read_leniently(message) else {
+        return false;
+    };
+    object.get("method").is_none()
+        && object.get("id").and_then(|raw| IdKey::read(raw.get())).is_some_and(|answered| answered == *id)
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::{
     proxy::LOCAL,
     reload,
     webhooks::{self, Doorbells},
-    wiring::{GateAddress, Wiring, process_task},
+    wiring::{GateAddress, Wiring, process_task, server_address},
 };
 use anyhow::{Context, Result, bail};
 use axum::body::Body;
@@ -18,7 +18,7 @@ use holdpoint_api::declare::GateDeclaration;
 use holdpoint_config::{Config, ServerSettings};
 use holdpoint_core::Principal;
 use holdpoint_mcp::http::{HttpOptions, HttpProxy};
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use std::{collections::HashMap, net::SocketAddr, process::ExitCode, time::Duration};
@@ -281,23 +281,14 @@ async fn apply(gate: &EmbeddedGate, declaration: Option<&GateDeclaration>) -> Re
 fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result<HttpProxies> {
     let mut proxies = HashMap::new();
     for (name, settings) in &config.servers {
-        let ServerSettings::Http { url, headers } = settings else {
+        if matches!(settings, ServerSettings::Stdio { .. }) {
             continue;
-        };
+        }
         let name_text = name.as_str();
-        let upstream =
-            url.as_str().parse().with_context(|| format!("the URL of server `{name}` is not usable"))?;
+        let server = server_address(name_text, settings)?;
         let task = process_task(name_text)?;
         let mut options =
-            HttpOptions::new(wiring.guard(name_text, settings), upstream, Principal::new(LOCAL), task);
-        for (header, value) in headers {
-            let value = HeaderValue::from_str(value.expose());
-            // The value is a secret: it is not repeated.
-            let mut value =
-                value.ok().with_context(|| format!("header `{header}` of server `{name}` is not usable"))?;
-            value.set_sensitive(true);
-            options.headers.insert(header.parse::<HeaderName>()?, value);
-        }
+            HttpOptions::new(wiring.guard(name_text, settings), server, Principal::new(LOCAL), task);
         options.hosts.clone_from(hosts);
         options.calls_max = wiring.calls_max();
         proxies.insert(name.as_str().to_owned(), HttpProxy::new(options)?);

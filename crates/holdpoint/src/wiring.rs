@@ -22,7 +22,8 @@ use holdpoint_config::{
 use holdpoint_core::{
     Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
-use holdpoint_mcp::{Action, Guard, Place, ToolActions, stdio::ChildCommand};
+use holdpoint_mcp::{Action, Guard, Place, ServerAddress, ToolActions, stdio::ChildCommand};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::SignedDuration;
 use std::{
     fmt,
@@ -364,6 +365,28 @@ async fn forget_results(journal: Arc<dyn Journal>, kept: Duration, stop: Cancell
 /// The task of calls that name none: one per run of this process.
 pub(crate) fn process_task(server: &str) -> Result<TaskId> {
     Ok(TaskId::new(format!("{server}-{}", random::hex::<6>()?)))
+}
+
+/// Where a configured server is.
+pub(crate) fn server_address(name: &str, settings: &ServerSettings) -> Result<ServerAddress> {
+    match settings {
+        ServerSettings::Http { url, headers: configured } => {
+            let url =
+                url.as_str().parse().with_context(|| format!("the URL of server `{name}` is not usable"))?;
+            let mut headers = HeaderMap::new();
+            for (header, value) in configured {
+                let value = HeaderValue::from_str(value.expose());
+                // The value is a secret: it is not repeated.
+                let mut value = value
+                    .ok()
+                    .with_context(|| format!("header `{header}` of server `{name}` is not usable"))?;
+                value.set_sensitive(true);
+                headers.insert(header.parse::<HeaderName>()?, value);
+            }
+            Ok(ServerAddress::Http { url, headers })
+        }
+        ServerSettings::Stdio { .. } => bail!("server `{name}` is started by a command"),
+    }
 }
 
 /// A configured server's command.

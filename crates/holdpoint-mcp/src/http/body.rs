@@ -1,12 +1,14 @@
 //! Bodies in and out.
 
 use super::checks::{self, Refusal};
-use crate::catalog::Catalog;
+use crate::{
+    catalog::Catalog,
+    upstream::{UpstreamBody, UpstreamBodyError},
+};
 use bytes::{Bytes, BytesMut};
 use holdpoint_core::Delivery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -44,9 +46,9 @@ impl ProxyBody {
 #[derive(Debug)]
 enum Kind {
     Whole(Option<Bytes>),
-    Upstream(Incoming),
+    Upstream(UpstreamBody),
     /// A stream in which the server may say that its tools changed.
-    Watched(Incoming, Arc<Catalog>),
+    Watched(UpstreamBody, Arc<Catalog>),
     Pieces(Pieces),
 }
 
@@ -83,12 +85,12 @@ impl Drop for ProxyBody {
 
 impl Body for ProxyBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UpstreamBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upstream(body) => Pin::new(body).poll_frame(context),
@@ -132,7 +134,7 @@ impl Body for ProxyBody {
 }
 
 /// A response of the server, as it is.
-pub(super) fn pass(response: Response<Incoming>, catalog: Option<&Arc<Catalog>>) -> Response<ProxyBody> {
+pub(super) fn pass(response: Response<UpstreamBody>, catalog: Option<&Arc<Catalog>>) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();
     checks::strip_hop(&mut parts.headers);
     parts.version = http::Version::default();
@@ -269,7 +271,11 @@ where
 }
 
 /// The whole body as text.
-pub(crate) async fn collect_text(body: Incoming, headers: &HeaderMap, bytes_max: usize) -> Option<String> {
+pub(crate) async fn collect_text(
+    body: UpstreamBody,
+    headers: &HeaderMap,
+    bytes_max: usize,
+) -> Option<String> {
     let bytes = collect(body, headers, bytes_max).await.ok()?;
     String::from_utf8(bytes.into()).ok()
 }

@@ -7,7 +7,6 @@ use super::{
     own::Own,
     run::Running,
     session::{Held, Registered, Session},
-    upstream,
 };
 use crate::{
     catalog::AtServer,
@@ -15,6 +14,7 @@ use crate::{
     message::{CallFrame, CallMessage},
     progress::Sight,
     reply::{self, Ended},
+    upstream::{SendError, UpstreamBody},
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -22,7 +22,6 @@ use holdpoint_core::{
 };
 use holdpoint_tower::{Adapter, Attended, GateLayer};
 use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
-use hyper::body::Incoming;
 use std::{
     convert::Infallible,
     future::Future,
@@ -42,7 +41,7 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Outcome, Infallib
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// The server's answer, as it comes.
-    Upstream(Response<Incoming>),
+    Upstream(Response<UpstreamBody>),
     /// The same, for a call whose outcome is recorded.
     Running(Running),
     /// A message of our own.
@@ -50,7 +49,7 @@ pub(super) enum Outcome {
     /// An answer that was kept.
     Kept(Vec<u8>, Delivery),
     /// No answer from the server.
-    NoAnswer(hyper_util::client::legacy::Error),
+    NoAnswer(SendError),
 }
 
 /// The only door to the server for a tool call.
@@ -234,7 +233,7 @@ impl Proxy {
             Outcome::Running(running) => running.respond().await,
             Outcome::Ours(message) => body::json(StatusCode::OK, message),
             Outcome::Kept(message, delivery) => Running::kept(message, delivery).respond().await,
-            Outcome::NoAnswer(error) => upstream::unreachable(&self.options.guard.server, &error),
+            Outcome::NoAnswer(error) => self.unreachable(&error),
         }
     }
 }

@@ -5,17 +5,16 @@ use super::{
     call::{Deciding, Outcome, Seen},
     run::Running,
     sse::{self, COMMENT, Events},
-    upstream,
 };
 use crate::{
     message::{CallFrame, INTERNAL_ERROR, Object},
     progress::{Rising, TICK, waits},
     reply::{self, Ended},
+    upstream::{Reached, UpstreamBody},
 };
 use bytes::Bytes;
 use holdpoint_core::Delivery;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use std::{future::Future, sync::Arc};
 use tokio::sync::mpsc;
 
@@ -84,7 +83,7 @@ impl Stream {
             Outcome::Upstream(response) => self.pass_response(response).await,
             Outcome::Running(running) => self.pass_run(running).await,
             Outcome::NoAnswer(error) => {
-                let told = if upstream::never_sent(&error) {
+                let told = if error.reached == Reached::Nobody {
                     reply::ended(&self.frame, &Ended::NotSent)
                 } else {
                     reply::lost(&self.frame)
@@ -107,7 +106,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn pass_response(&mut self, response: Response<Incoming>) -> Result<(), Left> {
+    async fn pass_response(&mut self, response: Response<UpstreamBody>) -> Result<(), Left> {
         let (parts, body) = response.into_parts();
         if parts.status.is_success() && body::is_stream(&parts.headers) {
             let mut events = Events::new(body, self.bytes_max);

@@ -4,13 +4,13 @@ use super::{
     body,
     checks::{self, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID},
     sse::Events,
-    upstream::{Upstream, is_answer_to},
 };
 use crate::{
     catalog::{ListError, PROBE_BYTES_MAX, ToolSource},
     guard::{list_request, probe_request},
-    message::{IdKey, TOOLS_CALL},
+    message::{IdKey, TOOLS_CALL, is_answer_to},
     random, reply,
+    upstream::Upstream,
 };
 use async_trait::async_trait;
 use holdpoint_core::Question;

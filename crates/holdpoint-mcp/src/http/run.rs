@@ -5,17 +5,16 @@ use super::{
     body::{self, Piece, ProxyBody},
     checks,
     sse::{self, Event, Events},
-    upstream::{self, Upstream, is_answer_to},
 };
 use crate::{
-    message::{CallFrame, Object},
+    message::{CallFrame, Object, is_answer_to},
     outcome::outcome_of,
     reply::{self, Ended},
+    upstream::{Reached, Upstream, UpstreamBody},
 };
 use bytes::Bytes;
 use holdpoint_core::{Completion, Delivery, Outcome, StoredResult};
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -60,9 +59,9 @@ impl Running {
         calls.spawn(async move {
             match upstream.send(Method::POST, headers, body).await {
                 Ok(response) => run.answered(response, completion).await,
-                Err(error) if upstream::never_sent(&error) => run.unsent(completion).await,
+                Err(error) if error.reached == Reached::Nobody => run.unsent(completion).await,
                 Err(error) => {
-                    tracing::warn!(error = %upstream::chain(&error), "an approved call was sent, and its answer is lost");
+                    tracing::warn!(error = %error.chain(), "an approved call was sent, and its answer is lost");
                     run.lost(completion).await;
                 }
             }
@@ -91,7 +90,7 @@ impl Running {
 }
 
 impl Run {
-    async fn answered(mut self, response: Response<Incoming>, completion: Completion) {
+    async fn answered(mut self, response: Response<UpstreamBody>, completion: Completion) {
         let (mut parts, body) = response.into_parts();
         checks::strip_hop(&mut parts.headers);
         if parts.status.is_success() && body::is_stream(&parts.headers) {
@@ -131,7 +130,7 @@ impl Run {
         outcome_of(&answer, completion)
     }
 
-    async fn stream(self, body: Incoming, completion: Completion) {
+    async fn stream(self, body: UpstreamBody, completion: Completion) {
         let mut events = Events::new(body, self.bytes_max);
         let mut completion = Some(completion);
         while let Ok(Some(event)) = events.next().await {

@@ -25,7 +25,7 @@ pub enum PeerError {
     Start(#[from] StdioError),
     /// It cannot be reached at its URL.
     #[error("the server's URL cannot be used")]
-    Url(#[from] crate::http::HttpOptionsError),
+    Url(#[from] crate::ServerAddressError),
     /// The handshake failed.
     #[error("the server did not complete the handshake")]
     Handshake(#[source] Box<dyn std::error::Error + Send + Sync>),

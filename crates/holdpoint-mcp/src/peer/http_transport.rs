@@ -1,6 +1,9 @@
 //! Streamable HTTP for the client of our own, as little as it needs.
 
-use crate::http::{Events, HttpOptionsError, Upstream, collect_text, is_stream};
+use crate::{
+    http::{Events, collect_text, is_stream},
+    upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use rmcp::{
@@ -26,7 +29,7 @@ pub(super) enum TransportError {
     #[error("the message cannot be written")]
     Encode(#[source] serde_json::Error),
     #[error("the server gave no answer")]
-    NoAnswer(#[source] hyper_util::client::legacy::Error),
+    NoAnswer(#[source] SendError),
     #[error("the server answered with HTTP status {0}")]
     Status(u16),
     #[error("the server's answer cannot be read")]
@@ -46,12 +49,12 @@ struct Shared {
 }
 
 impl HttpTransport {
-    pub(super) fn new(url: Uri, mut headers: HeaderMap) -> Result<Self, HttpOptionsError> {
+    pub(super) fn new(url: Uri, mut headers: HeaderMap) -> Result<Self, ServerAddressError> {
         let accept = HeaderValue::from_static("application/json, text/event-stream");
         headers.insert(header::ACCEPT, accept);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let (receiving, received) = mpsc::channel(MESSAGES_MAX);
-        let upstream = Upstream::new(url, HeaderMap::new())?;
+        let upstream = Upstream::new(ServerAddress::from(url))?;
         let shared = Arc::new(Shared { upstream, headers: Mutex::new(headers), receiving });
         Ok(Self { shared, received })
     }

@@ -3,7 +3,7 @@
 use crate::{
     house::{House, decision, failure_of, result_of, status, write_call},
     pipe::Pipes,
-    web::{Web, text},
+    web::{Web, server_at, text},
 };
 use holdpoint_core::EffectState;
 use holdpoint_mcp::Action;
@@ -162,7 +162,7 @@ async fn an_allowed_call_has_its_effect_once() {
 async fn a_server_that_was_not_reached_leaves_the_effect_free() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = listener.local_addr().unwrap();
-    let web = Web::with(|options| options.upstream = format!("http://{closed}/").parse().unwrap()).await;
+    let web = Web::with(|options| options.server = server_at(&format!("http://{closed}/"))).await;
     web.house.set("write", Action::Once);
     let listed = tokio::spawn(async move {
         let page = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"write"}]}}"#;

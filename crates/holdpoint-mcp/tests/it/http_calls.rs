@@ -2,7 +2,7 @@
 
 use crate::{
     house::{REVIEW_URL, code, result_of, status, write_call},
-    web::{Stream, Web, text},
+    web::{Stream, Web, server_at, text},
 };
 use holdpoint_core::HoldState;
 use holdpoint_mcp::Action;
@@ -288,7 +288,7 @@ async fn an_answer_that_is_lost_leaves_the_outcome_unknown() {
 async fn a_server_that_is_gone_was_not_sent_anything() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = listener.local_addr().unwrap();
-    let web = Web::with(|options| options.upstream = format!("http://{closed}/").parse().unwrap()).await;
+    let web = Web::with(|options| options.server = server_at(&format!("http://{closed}/"))).await;
     // It lists its tools, and then it is gone.
     let listed = tokio::spawn(async move {
         let page = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"write"}]}}"#;
@@ -316,7 +316,7 @@ async fn a_server_that_is_gone_was_not_sent_anything() {
 async fn an_ended_session_is_the_servers_404() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let web = Web::with(|options| options.upstream = format!("http://{address}/").parse().unwrap()).await;
+    let web = Web::with(|options| options.server = server_at(&format!("http://{address}/"))).await;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = vec![0; 4096];

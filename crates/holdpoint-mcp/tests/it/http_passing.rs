@@ -2,11 +2,11 @@
 
 use crate::{
     house::{House, code},
-    web::{Stream, Web, text},
+    web::{Stream, Web, server_at, text},
 };
 use holdpoint_core::{Principal, ServerName, TaskId, ToolName, definition_digest};
 use holdpoint_mcp::{
-    Action,
+    Action, ServerAddress,
     http::{HttpOptions, HttpProxy},
 };
 use http::{HeaderValue, Method, StatusCode};
@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[tokio::test]
 async fn other_messages_pass_with_their_headers_and_without_credentials() {
     let web = Web::with(|options| {
-        options.headers.insert("authorization", HeaderValue::from_static("Bearer ours"));
+        let ServerAddress::Http { headers, .. } = &mut options.server;
+        headers.insert("authorization", HeaderValue::from_static("Bearer ours"));
     })
     .await;
     let body = " {\"jsonrpc\":\"2.0\",\n\"id\":1.0,\"method\":\"vendor/do\",\"params\":[1]} ";
@@ -242,7 +243,7 @@ async fn answers_do_not_cross() {
 #[tokio::test]
 async fn a_session_belongs_to_who_opened_it() {
     let house = House::new();
-    let upstream = "http://127.0.0.1:1/".parse().unwrap();
+    let upstream = server_at("http://127.0.0.1:1/");
     let proxy = HttpProxy::new(HttpOptions::new(house.guard, upstream, House::principal(), TaskId::new("p")))
         .unwrap();
     let request = |principal: &'static str| {

@@ -3,7 +3,7 @@
 use crate::{
     house::{House, result_of, status, write_call},
     pipe::Pipes,
-    web::{Web, text},
+    web::{Web, server_at, text},
 };
 use holdpoint_core::{EffectState, HoldState};
 use holdpoint_mcp::{Action, stdio::ExitReason};
@@ -107,7 +107,7 @@ async fn an_answer_cut_off_anywhere_is_unknown_once() {
         for early in [Duration::ZERO, Duration::from_mins(1)] {
             let (server, runs) = cutting(cut).await;
             let web = Web::with(|options| {
-                options.upstream = format!("http://{server}/").parse().unwrap();
+                options.server = server_at(&format!("http://{server}/"));
                 options.early = early;
             })
             .await;
@@ -127,7 +127,7 @@ async fn an_answer_cut_off_anywhere_is_unknown_once() {
 async fn an_effect_whose_answer_is_cut_off_is_unknown_once() {
     for cut in CUTS {
         let (server, runs) = cutting(cut).await;
-        let web = Web::with(|options| options.upstream = format!("http://{server}/").parse().unwrap()).await;
+        let web = Web::with(|options| options.server = server_at(&format!("http://{server}/"))).await;
         web.house.set("write", Action::Once);
         let first = told(&text(web.post(write_call("1", "a")).await).await);
         assert_eq!(web.house.journal.runs()[0].state, EffectState::Unknown, "{cut}");

@@ -3,7 +3,10 @@
 use crate::house::{House, TOOLS};
 use bytes::Bytes;
 use holdpoint_core::TaskId;
-use holdpoint_mcp::http::{HttpOptions, HttpProxy};
+use holdpoint_mcp::{
+    ServerAddress,
+    http::{HttpOptions, HttpProxy},
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{body::Incoming, service::service_fn};
@@ -21,6 +24,10 @@ use tokio::{
 };
 
 type Body = BoxBody<Bytes, Infallible>;
+
+pub(crate) fn server_at(url: &str) -> ServerAddress {
+    ServerAddress::Http { url: url.parse().unwrap(), headers: HeaderMap::new() }
+}
 
 /// One request as the server got it, and the way to answer it.
 pub(crate) struct Asked {
@@ -88,9 +95,9 @@ impl Web {
         let tools = Arc::new(Mutex::new(TOOLS.to_owned()));
         let (sender, asked) = mpsc::channel(2_000);
         let server = serve_tools(Arc::clone(&tools), sender).await;
-        let upstream = format!("http://{server}/mcp").parse().unwrap();
+        let server = server_at(&format!("http://{server}/mcp"));
         let mut options =
-            HttpOptions::new(house.guard.clone(), upstream, House::principal(), TaskId::new("process"));
+            HttpOptions::new(house.guard.clone(), server, House::principal(), TaskId::new("process"));
         change(&mut options);
         let proxy = HttpProxy::new(options).unwrap();
         let address = serve_proxy(proxy.clone()).await;

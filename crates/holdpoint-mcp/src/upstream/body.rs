@@ -1,0 +1,48 @@
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// The body of a server's response.
+#[derive(Debug)]
+pub(crate) enum UpstreamBody {
+    /// From a connection.
+    Web(Incoming),
+}
+
+/// A server's response broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the tool server's answer broke off")]
+pub struct UpstreamBodyError(#[source] pub(crate) Box<dyn std::error::Error + Send + Sync>);
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        match self.get_mut() {
+            Self::Web(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                Poll::Ready(frame.map(|frame| frame.map_err(|error| UpstreamBodyError(Box::new(error)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Web(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Web(body) => body.size_hint(),
+        }
+    }
+}
