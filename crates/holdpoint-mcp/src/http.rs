@@ -230,7 +230,7 @@ impl Proxy {
     /// Only for what is not a tool call: a call needs a permit.
     async fn pass(&self, mut parts: Parts, bytes: Bytes, session: &Arc<Session>) -> Response<ProxyBody> {
         checks::strip_request(&mut parts.headers);
-        match self.upstream.send(parts.method, parts.headers, bytes).await {
+        match self.upstream.send(session.principal(), parts.method, parts.headers, bytes).await {
             Ok(response) => {
                 if let Ok(Some(id)) = checks::session_id(response.headers()) {
                     self.sessions.opened(id, session);

@@ -8,6 +8,7 @@ pub use body::UpstreamBodyError;
 pub(crate) use web::WebServer;
 
 use bytes::Bytes;
+use holdpoint_core::Principal;
 use http::{HeaderMap, Method, Response, Uri};
 
 /// Where a tool server is.
@@ -53,9 +54,11 @@ impl Upstream {
         }
     }
 
-    /// Sends once. `headers` are the client's, stripped of what belongs to its hop.
+    /// Sends once, for `principal`: what a server keeps of one is never another's. `headers` are the client's, stripped of
+    /// what belongs to its hop.
     pub(crate) async fn send(
         &self,
+        _principal: &Principal,
         method: Method,
         headers: HeaderMap,
         body: Bytes,

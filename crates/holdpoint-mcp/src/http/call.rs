@@ -113,11 +113,11 @@ impl Outbound {
             let (upstream, frame) = (self.proxy.upstream.clone(), Arc::clone(&self.frame));
             let bytes_max = self.proxy.options.answer_bytes_max;
             let calls = &self.proxy.calls;
-            return Outcome::Running(Running::start(
-                calls, upstream, headers, bytes, frame, completion, bytes_max,
-            ));
+            let principal = call.principal.clone();
+            let sending = async move { upstream.send(&principal, Method::POST, headers, bytes).await };
+            return Outcome::Running(Running::start(calls, sending, frame, completion, bytes_max));
         }
-        match self.proxy.upstream.send(Method::POST, headers, bytes).await {
+        match self.proxy.upstream.send(&call.principal, Method::POST, headers, bytes).await {
             Ok(response) => Outcome::Upstream(response),
             Err(error) => Outcome::NoAnswer(error),
         }
@@ -167,7 +167,8 @@ impl Proxy {
         let frame = Arc::new(reading.frame.clone());
         let streams = checks::accepts_stream(&parts.headers);
         let (registered, interest) = session.register(&frame.id);
-        let source = Arc::new(Own::new(&self.upstream, &parts.headers, reading.protocol.clone()));
+        let source =
+            Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
         let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
             Ok(call) => call,

@@ -13,7 +13,7 @@ use crate::{
     upstream::Upstream,
 };
 use async_trait::async_trait;
-use holdpoint_core::Question;
+use holdpoint_core::{Principal, Question};
 use http::{HeaderMap, HeaderValue, Method, header};
 
 /// One page of tools.
@@ -23,6 +23,7 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Own {
     upstream: Upstream,
+    principal: Principal,
     headers: HeaderMap,
     protocol: String,
     /// Ids of our own requests start with this; nobody can guess it.
@@ -30,7 +31,12 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn new(upstream: &Upstream, caller: &HeaderMap, protocol: String) -> Self {
+    pub(super) fn new(
+        upstream: &Upstream,
+        principal: &Principal,
+        caller: &HeaderMap,
+        protocol: String,
+    ) -> Self {
         let mut headers = HeaderMap::new();
         for name in [SESSION_ID, PROTOCOL_VERSION] {
             if let Some(value) = caller.get(&name) {
@@ -43,7 +49,8 @@ impl Own {
         if !protocol.is_empty() {
             headers.insert(METHOD, HeaderValue::from_static("tools/list"));
         }
-        Self { upstream: upstream.clone(), headers, protocol, id: format!("holdpoint-{}", random::token()) }
+        let id = format!("holdpoint-{}", random::token());
+        Self { upstream: upstream.clone(), principal: principal.clone(), headers, protocol, id }
     }
 
     /// The answer to `request`, a message with the id `id`; of a body or an event at most `bytes_max` are taken.
@@ -54,7 +61,7 @@ impl Own {
         request: Vec<u8>,
         bytes_max: usize,
     ) -> Result<String, ListError> {
-        let response = self.upstream.send(Method::POST, headers, request.into()).await;
+        let response = self.upstream.send(&self.principal, Method::POST, headers, request.into()).await;
         let (parts, body) = response.map_err(|_| ListError::Unreachable)?.into_parts();
         if parts.status.is_success() && body::is_stream(&parts.headers) {
             let id = IdKey::Text(id.into());

@@ -10,11 +10,11 @@ use crate::{
     message::{CallFrame, Object, is_answer_to},
     outcome::outcome_of,
     reply::{self, Ended},
-    upstream::{Reached, Upstream, UpstreamBody},
+    upstream::{Reached, SendError, UpstreamBody},
 };
 use bytes::Bytes;
 use holdpoint_core::{Completion, Delivery, Outcome, StoredResult};
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -46,9 +46,7 @@ struct Run {
 impl Running {
     pub(super) fn start(
         calls: &TaskTracker,
-        upstream: Upstream,
-        headers: HeaderMap,
-        body: Bytes,
+        sending: impl Future<Output = Result<Response<UpstreamBody>, SendError>> + Send + 'static,
         frame: Arc<CallFrame>,
         completion: Completion,
         bytes_max: usize,
@@ -57,7 +55,7 @@ impl Running {
         let (pieces_in, pieces) = mpsc::channel(PIECES_MAX);
         let run = Run { frame, head: Some(head_in), pieces: pieces_in, bytes_max };
         calls.spawn(async move {
-            match upstream.send(Method::POST, headers, body).await {
+            match sending.await {
                 Ok(response) => run.answered(response, completion).await,
                 Err(error) if error.reached == Reached::Nobody => run.unsent(completion).await,
                 Err(error) => {

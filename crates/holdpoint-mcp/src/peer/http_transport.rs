@@ -5,6 +5,7 @@ use crate::{
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
 };
 use bytes::Bytes;
+use holdpoint_core::Principal;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use rmcp::{
     RoleClient,
@@ -43,6 +44,7 @@ pub(super) struct HttpTransport {
 
 struct Shared {
     upstream: Upstream,
+    principal: Principal,
     /// With session and revision as soon as they are known.
     headers: Mutex<HeaderMap>,
     receiving: mpsc::Sender<RxJsonRpcMessage<RoleClient>>,
@@ -55,7 +57,8 @@ impl HttpTransport {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let (receiving, received) = mpsc::channel(MESSAGES_MAX);
         let upstream = Upstream::new(ServerAddress::from(url))?;
-        let shared = Arc::new(Shared { upstream, headers: Mutex::new(headers), receiving });
+        let principal = Principal::new("holdpoint");
+        let shared = Arc::new(Shared { upstream, principal, headers: Mutex::new(headers), receiving });
         Ok(Self { shared, received })
     }
 }
@@ -78,7 +81,11 @@ impl Transport<RoleClient> for HttpTransport {
     async fn close(&mut self) -> Result<(), TransportError> {
         let headers = self.shared.headers();
         if headers.contains_key(SESSION_ID) {
-            let _server_may_be_gone = self.shared.upstream.send(Method::DELETE, headers, Bytes::new()).await;
+            let _server_may_be_gone = self
+                .shared
+                .upstream
+                .send(&self.shared.principal, Method::DELETE, headers, Bytes::new())
+                .await;
         }
         self.received.close();
         Ok(())
@@ -96,7 +103,7 @@ impl Shared {
 
     async fn post(self: Arc<Self>, message: TxJsonRpcMessage<RoleClient>) -> Result<(), TransportError> {
         let body = serde_json::to_vec(&message).map_err(TransportError::Encode)?;
-        let response = self.upstream.send(Method::POST, self.headers(), body.into()).await;
+        let response = self.upstream.send(&self.principal, Method::POST, self.headers(), body.into()).await;
         let (parts, body) = response.map_err(TransportError::NoAnswer)?.into_parts();
         if let Some(session) = parts.headers.get(SESSION_ID) {
             self.note(SESSION_ID, session.clone());
