@@ -12,6 +12,7 @@ use crate::command::{cargo, output, probe, program, root, run, target};
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 const MUTANTS: &str = "27.1.0";
+const FUZZ: &str = "0.13.1";
 
 /// How much of the environment a run uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,11 @@ pub(crate) fn install(need: Need) -> Result<()> {
 pub(crate) fn install_mutants() -> Result<()> {
     cargo_tool("nextest", NEXTEST)?;
     cargo_tool("mutants", MUTANTS)
+}
+
+/// What fuzzing needs.
+pub(crate) fn install_fuzzer() -> Result<()> {
+    cargo_tool("fuzz", FUZZ)
 }
 
 /// Any release of the same minor line will do; else the pinned one is built into the target folder.

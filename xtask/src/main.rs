@@ -3,6 +3,7 @@
 //! - `test`: everything a change has to pass; installs what the tests need.
 //! - `generate`: writes the generated files, or with `--check` says which are stale.
 //! - `mutants`: breaks the kernel in every way that `cargo mutants` knows, and says which breakages no test notices.
+//! - `fuzz`: lets a fuzzer at every parser that reads what a stranger wrote.
 //! - `bench`: measures a tool call direct, through a bare relay and through Holdpoint.
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use anyhow::{Result, bail};
 mod bench;
 mod command;
 mod environment;
+mod fuzz;
 mod generate;
 #[cfg(test)]
 mod layering;
@@ -27,6 +29,8 @@ usage: cargo xtask COMMAND
   generate [--check]    write the generated files, or fail if one is stale
   mutants [ARGUMENTS]   break the kernel and see that its tests notice (hours); arguments go to
                         `cargo mutants`, say `-F reconcile`
+  fuzz [--minutes N] [TARGET…]
+                        fuzz the parsers, 10 minutes each
   bench [ARGUMENTS]     measure; `cargo xtask bench --help` lists the arguments
 ";
 
@@ -50,6 +54,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),
         ["mutants", rest @ ..] => mutants(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

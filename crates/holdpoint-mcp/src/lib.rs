@@ -20,6 +20,8 @@
 
 mod actions;
 mod catalog;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 pub mod http;
 mod message;

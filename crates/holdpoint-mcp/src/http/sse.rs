@@ -87,6 +87,12 @@ fn line_end_length(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Event {
+    /// With the line ends that end it.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The message in it; `None`: there is none.
     pub(crate) fn data(&self) -> Option<String> {
         let text = std::str::from_utf8(&self.0).ok()?;
