@@ -12,6 +12,7 @@ use serde_json::Value;
 mod browser;
 mod client;
 mod desk;
+pub mod fixture;
 mod house;
 mod ledger;
 mod lines;
