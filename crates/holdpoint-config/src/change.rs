@@ -2,10 +2,13 @@
 
 use crate::{
     policy::{Entry, Table},
-    settings::{Config, GateSettings, WebhookSettings},
+    settings::{Config, GateSettings, WaitSettings, WebhookSettings},
 };
 use holdpoint_api::webhook::WebhookSecret;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
 
 /// One thing that is different in another configuration. Holds no values of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,7 @@ impl fmt::Display for Change {
 #[must_use]
 pub fn what_changed(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = defaults(&old.table, &new.table);
+    changes.extend(waits(&old.table, &new.table));
     changes.extend(tools(&old.table, &new.table).into_iter().map(Change::InForce));
     changes.extend(settings(old, new).into_iter().map(Change::AtNextStart));
     changes
@@ -39,16 +43,20 @@ fn defaults(old: &Table, new: &Table) -> Vec<Change> {
     let (old, new) = (&old.defaults, &new.defaults);
     let said = |said: Option<&str>| said.map_or_else(|| "not set".to_owned(), |said| format!("`{said}`"));
     let change = |name: &'static str| {
-        let what = format!("{name}: {} → {}", said(old.get(name)), said(new.get(name)));
-        // Where a plan says nothing, the adapter goes by what it was started with.
-        let in_force = name != PATIENCE || new.get(name).is_some();
-        if in_force { Change::InForce(what) } else { Change::AtNextStart(what) }
+        Change::InForce(format!("{name}: {} → {}", said(old.get(name)), said(new.get(name))))
     };
     old.differing(new).into_iter().map(change).collect()
 }
 
-/// The default that adapters know as well.
-pub(crate) const PATIENCE: &str = "hold.patience";
+/// Servers whose calls wait in another way.
+fn waits(old: &Table, new: &Table) -> Vec<Change> {
+    let (old, new) = (&old.waits.servers, &new.waits.servers);
+    let said =
+        |waits: &HashMap<Box<str>, WaitSettings>, name: &str| waits.get(name).copied().unwrap_or_default();
+    let names: BTreeSet<&str> = old.keys().chain(new.keys()).map(|name| &**name).collect();
+    let differs = names.into_iter().filter(|name| said(old, name) != said(new, name));
+    differs.map(|name| Change::InForce(format!("server `{name}`: `hold`"))).collect()
+}
 
 fn tools(old: &Table, new: &Table) -> Vec<String> {
     let (old, new) = (by_name(old), by_name(new));

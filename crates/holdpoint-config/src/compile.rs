@@ -7,27 +7,30 @@ mod reconcile;
 pub(crate) use entry::plain_line;
 
 use crate::{
-    change::PATIENCE,
     glob::{Glob, is_glob},
     load::Located,
     mistake::{Finding, Findings},
-    policy::{Entry, ServerTable, Table, WORKFLOW_NAME, unmatched_deny, unmatched_gate},
+    policy::{Entry, ServerTable, ServerWaits, Table, WORKFLOW_NAME, unmatched_deny, unmatched_gate},
+    settings::{Declined, WaitMode, WaitSettings},
     source::{Sources, Span},
     template::Engine,
-    terms::{Terms, seconds, text_into},
-    written::{TokenRule, ToolsFile, Unmatched},
+    terms::{Terms, text_into, waits},
+    written::{self, OwnHold, TokenRule, ToolsFile, Unmatched},
 };
+use holdpoint_api::declare::HumaneDuration;
 use holdpoint_core::{PolicyRevision, Tokens};
 use reconcile::Stated;
 use sha2::{Digest as _, Sha256};
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 /// What holds where an entry says nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Defaults {
     pub(crate) workflow_name: String,
     pub(crate) tokens: Tokens,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) waits: WaitSettings,
+    /// The same, of servers that say something of their own.
+    pub(crate) servers: HashMap<Box<str>, WaitSettings>,
     pub(crate) unmatched: Unmatched,
 }
 
@@ -36,7 +39,8 @@ impl Default for Defaults {
         Self {
             workflow_name: WORKFLOW_NAME.to_owned(),
             tokens: Tokens::Required,
-            patience: None,
+            waits: WaitSettings::default(),
+            servers: HashMap::new(),
             unmatched: Unmatched::Gate,
         }
     }
@@ -47,6 +51,36 @@ pub(crate) const fn tokens(rule: TokenRule) -> Tokens {
         TokenRule::Required => Tokens::Required,
         TokenRule::Optional => Tokens::Optional,
         TokenRule::Off => Tokens::Off,
+    }
+}
+
+/// What a server or an entry says by itself.
+pub(crate) fn own_hold(written: Option<&OwnHold>) -> WaitSettings {
+    let Some(OwnHold { mode, patience, leg, declined }) = written else {
+        return WaitSettings::default();
+    };
+    WaitSettings {
+        mode: mode.map(wait_mode),
+        patience: patience.as_ref().map(|patience| patience.value.get()),
+        leg: leg.map(HumaneDuration::get),
+        declined: declined.map(self::declined),
+    }
+}
+
+pub(crate) const fn wait_mode(mode: written::WaitMode) -> WaitMode {
+    match mode {
+        written::WaitMode::Auto => WaitMode::Auto,
+        written::WaitMode::Hold => WaitMode::Hold,
+        written::WaitMode::Legs => WaitMode::Legs,
+        written::WaitMode::Task => WaitMode::Task,
+        written::WaitMode::Bounded => WaitMode::Bounded,
+    }
+}
+
+pub(crate) const fn declined(declined: written::Declined) -> Declined {
+    match declined {
+        written::Declined::Withdraw => Declined::Withdraw,
+        written::Declined::Leave => Declined::Leave,
     }
 }
 
@@ -115,8 +149,8 @@ impl Compiler {
         let unmatched = match self.defaults.unmatched {
             Unmatched::Deny => unmatched_deny(),
             Unmatched::Gate => {
-                let Defaults { workflow_name, tokens, patience, .. } = &self.defaults;
-                unmatched_gate(&mut self.engine, workflow_name, *tokens, *patience)
+                let Defaults { workflow_name, tokens, .. } = &self.defaults;
+                unmatched_gate(&mut self.engine, workflow_name, *tokens)
             }
         };
         let mut servers = HashMap::new();
@@ -134,11 +168,18 @@ impl Compiler {
         }
         let defaults = self.defaults.terms();
         let revision = revision(&defaults, &servers);
-        Table { servers, unmatched, defaults, engine: self.engine.finish(), revision }
+        let Defaults { waits, servers: waits_of_servers, .. } = self.defaults;
+        let waits = ServerWaits { servers: waits_of_servers, others: waits };
+        Table { servers, unmatched, defaults, waits, engine: self.engine.finish(), revision }
     }
 }
 
 impl Defaults {
+    /// How calls to `server` wait whose entry does not say.
+    pub(crate) fn waits_of(&self, server: &str) -> WaitSettings {
+        self.servers.get(server).copied().unwrap_or_default().over(self.waits)
+    }
+
     fn terms(&self) -> Terms {
         let unmatched = match self.unmatched {
             Unmatched::Gate => "gate",
@@ -147,9 +188,9 @@ impl Defaults {
         Terms::new([
             ("workflow_name", Some(self.workflow_name.clone())),
             ("gate.tokens", Some(self.tokens.as_str().to_owned())),
-            (PATIENCE, self.patience.map(seconds)),
-            ("unmatched", Some(unmatched.to_owned())),
         ])
+        .and(waits(self.waits))
+        .and([("unmatched", Some(unmatched.to_owned()))])
     }
 }
 

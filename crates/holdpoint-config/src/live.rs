@@ -1,6 +1,9 @@
 //! A policy that can be replaced while it is asked.
 
-use crate::policy::{Action, PolicySet};
+use crate::{
+    policy::{Action, PolicySet},
+    settings::WaitSettings,
+};
 use holdpoint_core::{Plan, PlanError, Policy, PolicyRevision, ToolCall};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -32,6 +35,12 @@ impl LivePolicy {
     #[must_use]
     pub fn action_of(&self, server: &str, tool: &str) -> Action {
         self.current().action_of(server, tool)
+    }
+
+    /// See [`PolicySet::waits_of`].
+    #[must_use]
+    pub fn waits_of(&self, server: &str, tool: &str) -> WaitSettings {
+        self.current().waits_of(server, tool)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     fields::{Field, Filling},
     pointer::Pointer,
     secret::FingerprintKey,
+    settings::WaitSettings,
     template::{Scope, Template},
 };
 use holdpoint_api::Limits;
@@ -12,7 +13,6 @@ use holdpoint_core::{Arguments, Ask, Effect, EntryName, PlanError, RiskLevel, Se
 use jsonschema::Validator;
 use minijinja::Environment;
 use serde_json::{Map, Value, value::RawValue};
-use std::time::Duration;
 
 /// Reports about a payload that does not fit its schema name this many places.
 const SCHEMA_PROBLEMS_MAX: usize = 3;
@@ -29,7 +29,7 @@ pub(crate) struct Mapping {
     pub(crate) payload: Payload,
     pub(crate) schema: Option<Validator>,
     pub(crate) tokens: Tokens,
-    pub(crate) patience: Option<Duration>,
+    pub(crate) waits: WaitSettings,
     pub(crate) effect: Option<EffectMapping>,
 }
 
@@ -73,7 +73,7 @@ impl Asking<'_> {
             summary: summary.collect::<Result<_, _>>()?,
             payload: self.payload(&call.arguments, &filling)?,
             tokens: mapping.tokens,
-            patience: mapping.patience,
+            patience: mapping.waits.patience,
             effect: self.effect(&filling)?,
             secrets: mapping.secret_values(call.arguments.as_map()),
         })

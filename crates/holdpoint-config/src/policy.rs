@@ -6,6 +6,7 @@ use crate::{
     glob::{Glob, fold, is_folded},
     mapping::{Asking, Mapping, Payload},
     secret::FingerprintKey,
+    settings::WaitSettings,
     template::{Engine, Lines, Scope},
     terms::Terms,
 };
@@ -42,8 +43,24 @@ pub(crate) struct Table {
     pub(crate) unmatched: Entry,
     /// What holds where an entry says nothing.
     pub(crate) defaults: Terms,
+    /// How calls wait whose entry does not say.
+    pub(crate) waits: ServerWaits,
     pub(crate) engine: Environment<'static>,
     pub(crate) revision: PolicyRevision,
+}
+
+/// How the calls to each server wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerWaits {
+    /// Of those that say something of their own.
+    pub(crate) servers: HashMap<Box<str>, WaitSettings>,
+    pub(crate) others: WaitSettings,
+}
+
+impl ServerWaits {
+    fn of(&self, server: &str) -> WaitSettings {
+        self.servers.get(server).copied().unwrap_or_default().over(self.others)
+    }
 }
 
 /// The entries for one server.
@@ -188,11 +205,12 @@ impl PolicySet {
     #[must_use]
     pub fn gate_everything(server: &str, key: FingerprintKey) -> Self {
         let mut engine = Engine::default();
-        let unmatched = unmatched_gate(&mut engine, WORKFLOW_NAME, Tokens::Required, None);
+        let unmatched = unmatched_gate(&mut engine, WORKFLOW_NAME, Tokens::Required);
         let table = Table {
             servers: HashMap::from([(server.into(), ServerTable::default())]),
             unmatched,
             defaults: Terms::default(),
+            waits: ServerWaits::default(),
             engine: engine.finish(),
             revision: PolicyRevision::new("gate-everything"),
         };
@@ -213,6 +231,18 @@ impl PolicySet {
         }
     }
 
+    /// How calls to `tool` wait.
+    #[must_use]
+    pub fn waits_of(&self, server: &str, tool: &str) -> WaitSettings {
+        match self.table.find(server, tool) {
+            Found::Exact(Entry { action: EntryAction::Gate(mapping), .. })
+            | Found::Glob(Entry { action: EntryAction::Gate(mapping), .. }) => mapping.waits,
+            Found::Exact(_) | Found::Glob(_) | Found::Unmatched(_) | Found::Lookalike(_) => {
+                self.table.waits.of(server)
+            }
+        }
+    }
+
     /// What would be done with `call`, and why.
     #[must_use]
     pub fn explain(&self, call: &ToolCall) -> Explanation {
@@ -223,7 +253,9 @@ impl PolicySet {
 
 impl Policy for PolicySet {
     fn plan(&self, call: &ToolCall) -> Result<Plan, PlanError> {
-        let entry = match self.table.find(call.server.as_str(), call.tool.as_str()) {
+        let found = self.table.find(call.server.as_str(), call.tool.as_str());
+        let is_matched = !matches!(found, Found::Unmatched(_));
+        let entry = match found {
             Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => entry,
             Found::Lookalike(entry) => {
                 let problem = "the tool's name differs from it only in case".to_owned();
@@ -244,7 +276,12 @@ impl Policy for PolicySet {
             EntryAction::Gate(mapping) => {
                 let (engine, key) = (&self.table.engine, &self.key);
                 let asking = Asking { entry: &entry.name, mapping, engine, key };
-                asking.ask(call).map(|ask| Plan::Gate(Box::new(ask)))
+                let mut ask = asking.ask(call)?;
+                if !is_matched {
+                    // One entry stands for all servers here.
+                    ask.patience = self.table.waits.of(call.server.as_str()).patience;
+                }
+                Ok(Plan::Gate(Box::new(ask)))
             }
         }
     }
@@ -261,13 +298,8 @@ impl fmt::Debug for PolicySet {
 }
 
 /// What stands for an entry where none matches and Gate is to be asked.
-pub(crate) fn unmatched_gate(
-    engine: &mut Engine,
-    workflow_name: &str,
-    tokens: Tokens,
-    patience: Option<std::time::Duration>,
-) -> Entry {
-    let mapping = generic(engine, workflow_name).map(|mapping| Mapping { tokens, patience, ..mapping });
+pub(crate) fn unmatched_gate(engine: &mut Engine, workflow_name: &str, tokens: Tokens) -> Entry {
+    let mapping = generic(engine, workflow_name).map(|mapping| Mapping { tokens, ..mapping });
     let action = mapping.map_or(EntryAction::Deny, |mapping| EntryAction::Gate(Box::new(mapping)));
     unmatched(action)
 }
@@ -295,7 +327,7 @@ pub(crate) fn generic(engine: &mut Engine, workflow_name: &str) -> Option<Mappin
         payload: Payload::Arguments,
         schema: None,
         tokens: Tokens::Required,
-        patience: None,
+        waits: WaitSettings::default(),
         effect: None,
     })
 }

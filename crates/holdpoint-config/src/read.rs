@@ -5,12 +5,13 @@ mod servers;
 mod shared;
 
 use crate::{
-    compile::{Compiler, Defaults, plain_line, tokens},
+    compile::{Compiler, Defaults, declined, own_hold, plain_line, tokens, wait_mode},
     env::{Env, Substitution},
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
     settings::{
         AuditSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings, TimelineSettings,
+        WaitSettings,
     },
     source::{FileId, Sources, check_folder},
     watch::{ENDINGS, config_files},
@@ -181,7 +182,16 @@ impl<'e> Reader<'e> {
         Defaults {
             workflow_name: workflow.unwrap_or(otherwise.workflow_name),
             tokens: written.gate.as_ref().map_or(otherwise.tokens, |gate| tokens(gate.tokens)),
-            patience: written.hold.patience.map(HumaneDuration::get),
+            waits: global_waits(&written.hold),
+            servers: written
+                .servers
+                .0
+                .iter()
+                .filter_map(|(name, server)| {
+                    let hold = server.value.hold.as_ref()?;
+                    Some((name.value.as_str().into(), own_hold(Some(hold))))
+                })
+                .collect(),
             unmatched: written.unmatched,
         }
     }
@@ -264,6 +274,15 @@ struct Settings {
     declaration: Option<GateDeclaration>,
 }
 
+fn global_waits(written: &Hold) -> WaitSettings {
+    WaitSettings {
+        mode: written.mode.map(wait_mode),
+        patience: written.patience.map(HumaneDuration::get),
+        leg: written.leg.map(HumaneDuration::get),
+        declined: written.declined.map(declined),
+    }
+}
+
 fn hold(written: &Hold, findings: &mut Findings) -> HoldSettings {
     if let Some(held_max) = written.held_max.as_ref().filter(|held_max| held_max.value == 0) {
         let finding =
@@ -271,7 +290,7 @@ fn hold(written: &Hold, findings: &mut Findings) -> HoldSettings {
         findings.push(finding.hint("write how many calls may wait at once, such as 256"));
     }
     HoldSettings {
-        patience: written.patience.map(HumaneDuration::get),
+        waits: global_waits(written),
         held_max: written.held_max.as_ref().map(|held_max| held_max.value),
         result_bytes_max: written.result_bytes_max,
         result_kept: written.result_kept.map(HumaneDuration::get),

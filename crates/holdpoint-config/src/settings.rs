@@ -166,11 +166,86 @@ impl ServerSettings {
     }
 }
 
+/// In which way calls wait, and how long. `None`: as the adapter thinks fit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitSettings {
+    /// In which way.
+    pub mode: Option<WaitMode>,
+    /// How long a call waits before its caller is told to come back.
+    pub patience: Option<Duration>,
+    /// The longest time between two answers to a client that asks again by itself.
+    pub leg: Option<Duration>,
+    /// What becomes of a review whose link the client's user does not open.
+    pub declined: Option<Declined>,
+}
+
+impl WaitSettings {
+    /// These, and what `below` says where they say nothing.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        Self {
+            mode: self.mode.or(below.mode),
+            patience: self.patience.or(below.patience),
+            leg: self.leg.or(below.leg),
+            declined: self.declined.or(below.declined),
+        }
+    }
+}
+
+/// In which way a call waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitMode {
+    /// As suits the client.
+    Auto,
+    /// The request stays open.
+    Hold,
+    /// In legs that the client asks for by itself.
+    Legs,
+    /// As a task.
+    Task,
+    /// The request stays open, for less than a minute.
+    Bounded,
+}
+
+impl WaitMode {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Hold => "hold",
+            Self::Legs => "legs",
+            Self::Task => "task",
+            Self::Bounded => "bounded",
+        }
+    }
+}
+
+/// What becomes of a review whose link the client's user does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// It is withdrawn.
+    Withdraw,
+    /// It stays open.
+    Leave,
+}
+
+impl Declined {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Withdraw => "withdraw",
+            Self::Leave => "leave",
+        }
+    }
+}
+
 /// How calls wait. `None`: as the adapter thinks fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HoldSettings {
-    /// How long a call waits before its caller is told to come back.
-    pub patience: Option<Duration>,
+    /// In which way, and how long.
+    pub waits: WaitSettings,
     /// How many calls may wait at once.
     pub held_max: Option<u32>,
     /// How many bytes of a result are kept for a caller that went away.

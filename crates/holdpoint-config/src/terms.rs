@@ -1,8 +1,9 @@
 //! What an entry says, apart from how it is written: the same terms decide the same.
 
 use crate::{
-    compile::tokens,
+    compile::{own_hold, tokens},
     load::{Entries, Located},
+    settings::WaitSettings,
     written::{PayloadField, Reconcile, Risk, ToolEntry, WrittenAction, WrittenEffect},
 };
 use holdpoint_api::declare::HumaneDuration;
@@ -43,6 +44,13 @@ impl Terms {
             ("approval.patience", approval.and_then(|approval| approval.patience).map(length)),
             ("effect", entry.effect.as_ref().map(|effect| self::effect(&effect.value).to_string())),
         ])
+        .and(entry.hold.iter().flat_map(|hold| waits(own_hold(Some(&hold.value)))))
+    }
+
+    /// With more of them.
+    pub(crate) fn and(mut self, more: impl IntoIterator<Item = (&'static str, Option<String>)>) -> Self {
+        self.0.extend(more.into_iter().filter_map(|(name, said)| Some((name, said?))));
+        self
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -68,6 +76,16 @@ impl Terms {
 pub(crate) fn text_into(text: &str, hash: &mut Sha256) {
     hash.update((text.len() as u64).to_be_bytes());
     hash.update(text.as_bytes());
+}
+
+/// By the names of the keys.
+pub(crate) fn waits(said: WaitSettings) -> [(&'static str, Option<String>); 4] {
+    [
+        ("hold.mode", said.mode.map(|mode| mode.as_str().to_owned())),
+        ("hold.patience", said.patience.map(seconds)),
+        ("hold.leg", said.leg.map(seconds)),
+        ("hold.declined", said.declined.map(|declined| declined.as_str().to_owned())),
+    ]
 }
 
 const fn action(action: WrittenAction) -> &'static str {

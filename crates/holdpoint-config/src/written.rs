@@ -11,6 +11,7 @@ mod tools;
 pub(crate) use cases::{Case, CasesFile, ExpectedPlan, ExpectedRequest};
 pub(crate) use effect::{Reconcile, WrittenEffect};
 pub(crate) use holdpoint::{
-    Audit, Gate, Hold, HoldpointFile, Journal, Server, ShownResults, Timeline, TokenRule, Unmatched, Webhook,
+    Audit, Declined, Gate, Hold, HoldpointFile, Journal, OwnHold, Server, ShownResults, Timeline, TokenRule,
+    Unmatched, WaitMode, Webhook,
 };
 pub(crate) use tools::{PayloadField, Risk, ToolEntry, ToolsFile, WrittenAction};

@@ -3,6 +3,7 @@ use crate::{
     Owner, PermittedCall, Plan, PlanError, Policy, Probe, Receipt, Recorder, Rejection, Standing,
     StoredResult, ToolCall, Unavailable, asking::Asking, flight::Flights, hold, once,
 };
+use jiff::Timestamp;
 use std::{
     sync::{
         Arc,
@@ -49,6 +50,8 @@ pub struct HoldLimits {
 pub struct Caller {
     /// How long the caller can wait, unless the call's entry says otherwise.
     pub patience: Duration,
+    /// The most that the caller can wait, whatever the entry says; `None`: there is no such bound.
+    pub at_most: Option<Duration>,
     /// Whether the caller is still there.
     pub interest: Interest,
     /// Reads the tool's definition again before a held call runs; `None` where tools have none.
@@ -67,6 +70,7 @@ impl Caller {
     pub fn staying(patience: Duration) -> Self {
         Self {
             patience,
+            at_most: None,
             interest: Interest::always(),
             definitions: None,
             onlooker: None,
@@ -133,6 +137,18 @@ impl Gate {
 
     pub(crate) fn doors(&self) -> Doors {
         *self.closed.borrow()
+    }
+
+    /// Whether [`Self::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.doors() == Doors::Closed
+    }
+
+    /// The time, as the gate sees it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
     }
 
     /// How many calls of this process wait for a person.

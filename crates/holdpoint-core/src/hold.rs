@@ -59,7 +59,9 @@ enum Followed {
 
 impl<'a> GatedCall<'a> {
     pub(crate) fn new(gate: &'a Gate, call: ToolCall, ask: Ask, caller: Caller) -> Self {
-        let patience = SignedDuration::try_from(ask.patience.unwrap_or(caller.patience));
+        let patience = ask.patience.unwrap_or(caller.patience);
+        let patience = caller.at_most.map_or(patience, |most| patience.min(most));
+        let patience = SignedDuration::try_from(patience);
         let until = gate.parts.clock.now().saturating_add(patience.unwrap_or(SignedDuration::MAX));
         let until = until.unwrap_or(Timestamp::MAX);
         let identity = Identity::from(&call);

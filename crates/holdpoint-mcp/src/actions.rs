@@ -1,3 +1,4 @@
+use crate::Waits;
 use holdpoint_core::ServerName;
 use std::fmt;
 
@@ -20,6 +21,11 @@ pub enum Action {
 pub trait ToolActions: fmt::Debug + Send + Sync {
     /// What is to be done with calls of `tool`.
     fn action(&self, server: &ServerName, tool: &str) -> Action;
+
+    /// How calls of `tool` wait that Gate is asked about.
+    fn waits(&self, _server: &ServerName, _tool: &str) -> Waits {
+        Waits::default()
+    }
 }
 
 /// Gate is asked about every tool.

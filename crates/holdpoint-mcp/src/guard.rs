@@ -6,16 +6,12 @@ use crate::{
     message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
+    waiting::{Client, WaitMode, Waiting, Waits, choose},
 };
 use bytes::Bytes;
 use holdpoint_core::{Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName};
 use serde_json::{Map, Value};
-use std::{fmt::Write as _, sync::Arc, time::Duration};
-
-/// A caller that is told about progress waits as long as most of them can be kept.
-const PATIENCE_WITH_PROGRESS: Duration = Duration::from_mins(15);
-/// Many clients give up after 60 seconds, whatever they are sent.
-const PATIENCE_WITHOUT_PROGRESS: Duration = Duration::from_secs(50);
+use std::{fmt::Write as _, sync::Arc};
 
 /// The member of [`ToolCall::extra`] that says which server of the name it is. No client may send one.
 const PLACE_KEY: &str = "dev.holdpoint/place";
@@ -45,8 +41,6 @@ pub struct Guard {
     pub actions: Arc<dyn ToolActions>,
     /// Which tool definitions were accepted.
     pub pins: Arc<dyn Pins>,
-    /// How long a call waits whose own entry does not say; `None`: as the caller can.
-    pub default_patience: Option<Duration>,
 }
 
 impl Guard {
@@ -54,10 +48,15 @@ impl Guard {
         Catalog::new(self.server.clone(), Arc::clone(&self.pins), Arc::clone(schemas))
     }
 
-    pub(crate) fn patience(&self, frame: &CallFrame) -> Duration {
-        let by_caller =
-            if frame.progress_token.is_some() { PATIENCE_WITH_PROGRESS } else { PATIENCE_WITHOUT_PROGRESS };
-        self.default_patience.unwrap_or(by_caller)
+    /// In which way a call of `tool` waits, should a person have to decide about it.
+    pub(crate) fn waiting(&self, tool: &ToolName, client: &Client, frame: &CallFrame) -> Waiting {
+        let waits = self.actions.waits(&self.server, tool.as_str());
+        let progress = frame.progress_token.is_some();
+        match choose(&waits, client, progress) {
+            // Nobody serves tasks yet; whoever knows them knows legs.
+            Waiting::Task => choose(&Waits { mode: WaitMode::Legs, ..waits }, client, progress),
+            chosen @ (Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. }) => chosen,
+        }
     }
 
     fn call(&self, principal: &Principal, task: TaskId, tool: ToolName) -> ToolCall {
@@ -99,6 +98,7 @@ pub(crate) struct Reading {
     pub(crate) frame: CallFrame,
     /// Members of `_meta` that a request of our own in its name must have, as raw JSON.
     pub(crate) protocol: String,
+    pub(crate) client: Client,
     name: Box<str>,
     action: Action,
     arguments: Arguments,
@@ -113,6 +113,7 @@ impl Reading {
         message: &CallMessage<'_>,
         bytes: Bytes,
         task: TaskId,
+        client: Client,
     ) -> Result<Self, Vec<u8>> {
         let frame = message.frame(bytes);
         let action = guard.actions.action(&guard.server, &message.name);
@@ -133,7 +134,7 @@ impl Reading {
             }
         };
         let protocol = protocol(message);
-        Ok(Self { frame, protocol, name: (&*message.name).into(), action, arguments, extra, task })
+        Ok(Self { frame, protocol, client, name: (&*message.name).into(), action, arguments, extra, task })
     }
 
     /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. The

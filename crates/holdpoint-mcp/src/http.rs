@@ -39,6 +39,7 @@ use crate::{
     message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
     reply,
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
+    waiting::Client,
 };
 use bytes::Bytes;
 use checks::{Checked, Names};
@@ -157,7 +158,7 @@ impl HttpProxy {
                 if parts.method == Method::DELETE {
                     proxy.sessions.forget(&session);
                 }
-                proxy.pass(parts, Bytes::new(), &session).await
+                proxy.pass(parts, Bytes::new(), &session, None).await
             }
             _ => {
                 let mut refused = body::plain(StatusCode::METHOD_NOT_ALLOWED, "POST, GET or DELETE\n");
@@ -204,6 +205,7 @@ impl Proxy {
         session: Arc<Session>,
     ) -> Response<ProxyBody> {
         let mut for_server = messages.len() != 1;
+        let mut client = None;
         for message in messages {
             let Single::Other { method, params, id } = message else {
                 for_server = true;
@@ -220,20 +222,29 @@ impl Proxy {
             if method == "tools/list" {
                 session.catalog.mark_stale();
             }
+            if method == "initialize" {
+                client = params.map(Client::of_initialize);
+            }
         }
         if !for_server {
             return body::empty(StatusCode::ACCEPTED);
         }
-        self.pass(parts, bytes.clone(), &session).await
+        self.pass(parts, bytes.clone(), &session, client).await
     }
 
     /// Only for what is not a tool call: a call needs a permit.
-    async fn pass(&self, mut parts: Parts, bytes: Bytes, session: &Arc<Session>) -> Response<ProxyBody> {
+    async fn pass(
+        &self,
+        mut parts: Parts,
+        bytes: Bytes,
+        session: &Arc<Session>,
+        client: Option<Client>,
+    ) -> Response<ProxyBody> {
         checks::strip_request(&mut parts.headers);
         match self.upstream.send(session.principal(), parts.method, parts.headers, bytes).await {
             Ok(response) => {
                 if let Ok(Some(id)) = checks::session_id(response.headers()) {
-                    self.sessions.opened(id, session);
+                    self.sessions.opened(id, session, client);
                 }
                 body::pass(response, Some(&session.catalog))
             }

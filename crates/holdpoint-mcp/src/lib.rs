@@ -33,8 +33,10 @@ mod random;
 mod reply;
 pub mod stdio;
 mod upstream;
+mod waiting;
 
 pub use actions::{Action, GateEverything, ToolActions};
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};
+pub use waiting::{Declined, WaitMode, Waits};

@@ -16,13 +16,16 @@ use holdpoint_client::{
     TimelineOptions,
 };
 use holdpoint_config::{
-    Action as ConfigAction, AuditSettings, Config, FingerprintKey, GateSettings, HoldSettings,
-    JournalSettings, LivePolicy, PolicySet, ServerSettings, Sharers, TimelineResults, TimelineSettings,
+    Action as ConfigAction, AuditSettings, Config, Declined as ConfigDeclined, FingerprintKey, GateSettings,
+    HoldSettings, JournalSettings, LivePolicy, PolicySet, ServerSettings, Sharers, TimelineResults,
+    TimelineSettings, WaitMode as ConfigWaitMode, WaitSettings,
 };
 use holdpoint_core::{
     Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
-use holdpoint_mcp::{Action, Guard, Place, ServerAddress, ToolActions, stdio::ChildCommand};
+use holdpoint_mcp::{
+    Action, Declined, Guard, Place, ServerAddress, ToolActions, WaitMode, Waits, stdio::ChildCommand,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::SignedDuration;
 use std::{
@@ -61,7 +64,6 @@ pub(crate) struct Wiring {
     timeline: Timeline,
     approver: Arc<GateApprover>,
     chores: CancellationToken,
-    patience: Option<Duration>,
     held_max: usize,
 }
 
@@ -120,6 +122,22 @@ impl ToolActions for Actions {
             ConfigAction::Deny => Action::Deny,
             ConfigAction::Gate => Action::Gate,
         }
+    }
+
+    fn waits(&self, server: &ServerName, tool: &str) -> Waits {
+        let WaitSettings { mode, patience, leg, declined } = self.0.waits_of(server.as_str(), tool);
+        let mode = match mode {
+            None | Some(ConfigWaitMode::Auto) => WaitMode::Auto,
+            Some(ConfigWaitMode::Hold) => WaitMode::Hold,
+            Some(ConfigWaitMode::Legs) => WaitMode::Legs,
+            Some(ConfigWaitMode::Task) => WaitMode::Task,
+            Some(ConfigWaitMode::Bounded) => WaitMode::Bounded,
+        };
+        let declined = match declined {
+            None | Some(ConfigDeclined::Withdraw) => Declined::Withdraw,
+            Some(ConfigDeclined::Leave) => Declined::Leave,
+        };
+        Waits { mode, patience, leg, declined }
     }
 }
 
@@ -218,7 +236,6 @@ impl Wiring {
             timeline,
             approver,
             chores,
-            patience: hold.patience,
             held_max: limits.held_max,
         })
     }
@@ -231,7 +248,6 @@ impl Wiring {
             gate: Arc::clone(&self.gate),
             actions: Arc::clone(&self.actions),
             pins: Arc::clone(&self.pins) as Arc<dyn holdpoint_mcp::Pins>,
-            default_patience: self.patience,
         }
     }
 
@@ -306,7 +322,7 @@ impl Ports {
 
 fn limits(hold: HoldSettings) -> Result<HoldLimits> {
     Ok(HoldLimits {
-        patience: hold.patience.unwrap_or(PATIENCE),
+        patience: hold.waits.patience.unwrap_or(PATIENCE),
         held_max: usize::try_from(hold.held_max.unwrap_or(HELD_MAX))?,
         result_bytes_max: usize::try_from(hold.result_bytes_max.unwrap_or(RESULT_BYTES_MAX))?,
         result_kept: hold.result_kept.unwrap_or(RESULT_KEPT),

@@ -1,4 +1,4 @@
-use super::{Defaults, tokens};
+use super::{Defaults, own_hold, tokens};
 use crate::{
     fields::{Field, FieldSource, Presence},
     load::{Entries, Located, parse},
@@ -6,12 +6,13 @@ use crate::{
     mistake::{Finding, Findings},
     pointer::Pointer,
     policy::{Entry, EntryAction, EntryPlace, generic},
+    settings::WaitSettings,
     source::{Sources, Span},
     template::{Engine, Lines, Reads, Template, where_read},
     terms::Terms,
     written::{PayloadField, Risk, ToolEntry, WrittenAction},
 };
-use holdpoint_api::Limits;
+use holdpoint_api::{Limits, declare::HumaneDuration};
 use holdpoint_core::{EntryName, RiskLevel};
 use jsonschema::{PatternOptions, Validator};
 use std::path::Path;
@@ -82,6 +83,7 @@ impl Reading<'_> {
             ("payload", entry.payload.as_ref().map(|field| field.span)),
             ("payload_schema", text(&entry.payload_schema)),
             ("approval", entry.approval.as_ref().map(|field| field.span)),
+            ("hold", entry.hold.as_ref().map(|field| field.span)),
         ];
         for (name, span) in fields {
             if let Some(span) = span {
@@ -129,12 +131,22 @@ impl Reading<'_> {
             payload,
             schema: validator.transpose().ok()?,
             tokens: approval.and_then(|approval| approval.token).map_or(self.defaults.tokens, tokens),
-            patience: approval
-                .and_then(|approval| approval.patience)
-                .map(holdpoint_api::declare::HumaneDuration::get)
-                .or(self.defaults.patience),
+            waits: self.waits(entry),
             effect: effect.transpose().ok()?,
         })
+    }
+
+    /// How calls wait: what the entry says, its server, and the whole file, in this order.
+    fn waits(&mut self, entry: &ToolEntry) -> WaitSettings {
+        let hold = entry.hold.as_ref().map(|hold| &hold.value);
+        let by_approval = entry.approval.as_ref().and_then(|approval| approval.value.patience);
+        if let (Some(twice), Some(_)) = (hold.and_then(|hold| hold.patience.as_ref()), by_approval) {
+            let message = "`patience` stands under `approval` as well";
+            self.findings.push(Finding::at(twice.span, message).hint("keep one of the two"));
+        }
+        let patience = by_approval.map(HumaneDuration::get);
+        let said = own_hold(hold).over(WaitSettings { patience, ..WaitSettings::default() });
+        said.over(self.defaults.waits_of(self.server))
     }
 
     fn summary(&mut self, entry: &ToolEntry, secrets: &[Pointer]) -> Vec<Template> {

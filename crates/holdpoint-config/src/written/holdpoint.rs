@@ -148,20 +148,68 @@ pub(crate) struct Server {
     pub(crate) env: Entries<Located<String>>,
     /// The folder to start it in, relative to this file. Absent: where holdpoint was started.
     pub(crate) cwd: Option<Located<String>>,
+    /// How the calls to it wait.
+    pub(crate) hold: Option<OwnHold>,
 }
 
 /// How calls wait for a decision.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "a mapping")]
 pub(crate) struct Hold {
-    /// How long a call waits before its caller is told to come back.
+    /// In which way a call waits. Absent: as suits its client.
+    pub(crate) mode: Option<WaitMode>,
+    /// How long a call waits before its caller is told to come back. Absent: as long as its client can.
     pub(crate) patience: Option<HumaneDuration>,
+    /// The longest time between two answers to a client that asks again by itself. Absent: 45 seconds.
+    pub(crate) leg: Option<HumaneDuration>,
+    /// What becomes of a review whose link the user of the client does not want to open. Absent: it is withdrawn.
+    pub(crate) declined: Option<Declined>,
     /// How many calls may wait at once.
     pub(crate) held_max: Option<Located<u32>>,
     /// How many bytes of a result are kept for a caller that went away.
     pub(crate) result_bytes_max: Option<u64>,
     /// For how long such a result, and the fact that the call ran, are kept. Absent: 24 hours.
     pub(crate) result_kept: Option<HumaneDuration>,
+}
+
+/// How the calls to a server, or to a tool, wait; where it says nothing, what stands above it holds.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+pub(crate) struct OwnHold {
+    /// In which way a call waits.
+    pub(crate) mode: Option<WaitMode>,
+    /// How long a call waits before its caller is told to come back.
+    pub(crate) patience: Option<Located<HumaneDuration>>,
+    /// The longest time between two answers to a client that asks again by itself.
+    pub(crate) leg: Option<HumaneDuration>,
+    /// What becomes of a review whose link the user of the client does not want to open.
+    pub(crate) declined: Option<Declined>,
+}
+
+/// In which way a call waits that a person decides. A way that a client does not know is not used with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WaitMode {
+    /// As suits the client.
+    Auto,
+    /// The request stays open, with progress where the client asks for it.
+    Hold,
+    /// In legs: the client is told to ask again, and does so by itself. From revision 2026-07-28 on.
+    Legs,
+    /// As a task that the client asks about, where it knows tasks.
+    Task,
+    /// The request stays open for less than the shortest time-out that is known; then the agent is told to call again.
+    Bounded,
+}
+
+/// What becomes of a review whose link the user of the client does not want to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Declined {
+    /// It is withdrawn: what is decided later runs nothing.
+    Withdraw,
+    /// It stays open: the same call sent again joins it.
+    Leave,
 }
 
 /// What happens to a call that no entry matches. It never runs without being asked about.

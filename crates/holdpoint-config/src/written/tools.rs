@@ -1,4 +1,4 @@
-use super::{TokenRule, WrittenEffect};
+use super::{OwnHold, TokenRule, WrittenEffect};
 use crate::load::{Entries, JsonConstant, Located};
 use holdpoint_api::declare::HumaneDuration;
 use schemars::JsonSchema;
@@ -40,6 +40,8 @@ pub(crate) struct ToolEntry {
     pub(crate) payload_schema: Option<Located<String>>,
     /// What an approval needs.
     pub(crate) approval: Option<Located<Approval>>,
+    /// How a call waits.
+    pub(crate) hold: Option<Located<OwnHold>>,
     /// What the call does in the world, by a name made from its arguments (template): calls with the same name run at
     /// most once, over all callers, arguments and restarts, also where nobody is asked.
     pub(crate) effect: Option<Located<WrittenEffect>>,

@@ -55,7 +55,7 @@ workflow_name: Support
     );
     assert_eq!(env.iter().map(|(_, value)| value.expose()).collect::<Vec<_>>(), ["t0p", "debug"]);
     assert_eq!(cwd.unwrap(), folder.path("data"));
-    assert_eq!(config.hold.patience, Some(Duration::from_mins(90)));
+    assert_eq!(config.hold.waits.patience, Some(Duration::from_mins(90)));
     assert_eq!((config.hold.held_max, config.hold.result_bytes_max), (Some(7), Some(4096)));
     assert_eq!(config.hold.result_kept, Some(Duration::from_hours(2)));
     assert!(matches!(folder.policy().plan(&call("any", "{}")), Ok(Plan::Deny(_))));

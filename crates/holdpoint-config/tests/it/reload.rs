@@ -218,6 +218,7 @@ fn what_a_running_process_takes_over() {
             ("tools/s/refund.json", "object", "string"),
             ("holdpoint.yaml", "patience: 1m", "patience: 2m"),
             ("holdpoint.yaml", "hold:", "unmatched: deny\nhold:"),
+            ("holdpoint.yaml", "command: [files]", "command: [files], hold: { mode: bounded }"),
         ] {
             edit(folder, name, from, to);
         }
@@ -225,6 +226,7 @@ fn what_a_running_process_takes_over() {
     insta::assert_snapshot!(told, @r#"
     hold.patience: `60 s` → `120 s`
     unmatched: `gate` → `deny`
+    server `files`: `hold`
     tool `payments/drop_*`: no entry any more, was deny
     tool `payments/get_order`: pass → gate
     tool `payments/issue_refund`: `subject`, `payload_schema`, `approval.token`
@@ -257,7 +259,7 @@ fn what_waits_for_the_next_start() {
     });
     assert!(!told.contains("hunter"), "{told}");
     insta::assert_snapshot!(told, @r#"
-    hold.patience: `60 s` → not set (at the next start)
+    hold.patience: `60 s` → not set
     server `notes`: new (at the next start)
     server `payments`: reached another way (at the next start)
     server `files`: removed (at the next start)

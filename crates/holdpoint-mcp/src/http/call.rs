@@ -15,6 +15,7 @@ use crate::{
     progress::Sight,
     reply::{self, Ended},
     upstream::{SendError, UpstreamBody},
+    waiting::Client,
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -145,7 +146,8 @@ impl Proxy {
         }
         // A copy: the bytes are a part of the connection's buffer, which would be kept for as long as the call is held.
         let bytes = Bytes::copy_from_slice(bytes);
-        let reading = match Reading::of(&self.options.guard, message, bytes, task) {
+        let client = Client::of_call(message, session.client());
+        let reading = match Reading::of(&self.options.guard, message, bytes, task, client) {
             Ok(reading) => reading,
             Err(answer) => return body::json(StatusCode::OK, answer),
         };
@@ -170,6 +172,7 @@ impl Proxy {
         let source =
             Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
+        let client = reading.client.clone();
         let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
             Ok(call) => call,
             Err(Answer { status, message }) => {
@@ -182,8 +185,10 @@ impl Proxy {
         parts.headers.remove(header::ACCEPT_ENCODING);
         let (sight, seen) = Sight::pair();
         let server = Arc::new(AtServer { catalog: Arc::clone(&session.catalog), source });
+        let (patience, at_most) = guard.waiting(&call.tool, &client, &frame).patience();
         let caller = Caller {
-            patience: guard.patience(&frame),
+            patience,
+            at_most,
             interest,
             definitions: Some(Arc::clone(&server) as _),
             onlooker: Some(Arc::new(sight)),

@@ -5,6 +5,7 @@ use crate::{
     catalog::{Catalog, Schemas},
     message::IdKey,
     random,
+    waiting::Client,
 };
 use holdpoint_core::{Interest, InterestHandle, Principal, TaskId};
 use std::{
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub(super) catalog: Arc<Catalog>,
     /// For calls that name no task. Not the session's own id: that is a key to it, and reviewers see tasks.
     pub(super) task: Option<TaskId>,
+    /// What its client said of itself when it opened the session.
+    client: Option<Client>,
     waiting: Mutex<HashMap<IdKey, Vec<Arc<Held>>>>,
 }
 
@@ -87,13 +90,13 @@ impl Sessions {
         Some(session)
     }
 
-    /// The server opened a session in its answer to a request of `from`.
-    pub(super) fn opened(&self, id: &str, from: &Session) {
+    /// The server opened a session in its answer to a request of `from`, in which the client said what it is.
+    pub(super) fn opened(&self, id: &str, from: &Session, client: Option<Client>) {
         let key = Key::Named(id.into());
         let mut known = lock(&self.known);
         if !known.by_key.contains_key(&key) {
-            let session = Arc::new(self.session(key.clone(), from.principal.clone()));
-            known.insert(key, session);
+            let session = Session { client, ..self.session(key.clone(), from.principal.clone()) };
+            known.insert(key, Arc::new(session));
         }
     }
 
@@ -113,7 +116,7 @@ impl Sessions {
             Key::Unnamed(_) => None,
         };
         let catalog = Arc::new(self.guard.catalog(&self.schemas));
-        Session { key, principal, catalog, task, waiting: Mutex::default() }
+        Session { key, principal, catalog, task, client: None, waiting: Mutex::default() }
     }
 }
 
@@ -138,6 +141,10 @@ impl Known {
 impl Session {
     pub(super) const fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    pub(super) const fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
     }
 
     pub(super) fn register(self: &Arc<Self>, id: &IdKey) -> (Registered, Interest) {

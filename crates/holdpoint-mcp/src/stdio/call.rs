@@ -10,6 +10,7 @@ use crate::{
     message::{CallFrame, CallMessage, IdKey},
     progress::{Sight, TICK, waits},
     reply::{self, Ended},
+    waiting::Client,
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -141,7 +142,9 @@ impl Session {
     /// A call that has to wait for something.
     pub(super) fn call_later(self: &Arc<Self>, message: &CallMessage<'_>, line: &[u8]) {
         let task = self.task_of(message);
-        let reading = match Reading::of(&self.options.guard, message, Bytes::copy_from_slice(line), task) {
+        let client = Client::of_call(message, lock(&self.client).as_ref());
+        let bytes = Bytes::copy_from_slice(line);
+        let reading = match Reading::of(&self.options.guard, message, bytes, task, client) {
             Ok(reading) => reading,
             Err(answer) => return self.to_client.push_message(&answer),
         };
@@ -180,7 +183,7 @@ impl Session {
         frame: &Arc<CallFrame>,
         interest: Interest,
     ) -> Outcome {
-        let protocol = reading.protocol.clone();
+        let (protocol, client) = (reading.protocol.clone(), reading.client.clone());
         let source = Arc::new(Own { session: Arc::clone(self), protocol });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
         let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
@@ -189,8 +192,10 @@ impl Session {
         };
         let (sight, mut seen) = Sight::pair();
         let server = Arc::new(AtServer { catalog: Arc::clone(&self.catalog), source });
+        let (patience, at_most) = guard.waiting(&call.tool, &client, frame).patience();
         let caller = Caller {
-            patience: guard.patience(frame),
+            patience,
+            at_most,
             interest,
             definitions: Some(Arc::clone(&server) as _),
             onlooker: Some(Arc::new(sight)),

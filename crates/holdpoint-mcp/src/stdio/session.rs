@@ -8,6 +8,7 @@ use crate::{
     message::{INVALID_REQUEST, IdKey},
     progress::Rising,
     random, reply,
+    waiting::Client,
 };
 use bytes::Bytes;
 use holdpoint_core::InterestHandle;
@@ -40,6 +41,8 @@ pub(super) struct Session {
     pub(super) owed: Owed,
     /// The revision that client and server agreed on.
     pub(super) revision: Mutex<Option<String>>,
+    /// What the client said of itself when it opened the session.
+    pub(super) client: Mutex<Option<Client>>,
     server_ended: AtomicBool,
     /// Ids of our own requests start with this; nobody can guess it.
     id_prefix: String,
@@ -97,6 +100,7 @@ impl Session {
             slots: Arc::new(Semaphore::new(options.calls_max)),
             owed: Owed::default(),
             revision: Mutex::default(),
+            client: Mutex::default(),
             server_ended: AtomicBool::new(false),
             id_prefix: format!("holdpoint-{}", random::token()),
             id_next: AtomicU64::new(0),

@@ -7,6 +7,7 @@ use crate::{
         Single, text_of,
     },
     reply,
+    waiting::Client,
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -93,6 +94,7 @@ impl Session {
         match &**method {
             "notifications/cancelled" => params.is_none_or(|params| self.cancel(params)),
             "initialize" => {
+                *lock(&self.client) = params.map(Client::of_initialize);
                 if let Some(id) = id.and_then(IdKey::read) {
                     lock(&self.expected).answers.insert(id, Expect::Initialize);
                 }

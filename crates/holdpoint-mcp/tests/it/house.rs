@@ -217,7 +217,6 @@ impl House {
             gate,
             actions: Arc::clone(&actions) as _,
             pins: Arc::clone(&pins) as _,
-            default_patience: None,
         };
         Self { approver, journal, recorder, pause, rules, actions, pins, guard }
     }
