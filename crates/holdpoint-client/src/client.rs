@@ -2,15 +2,13 @@ use crate::{
     ClientError, ClientSettings, SetupError,
     wire::{Wire, unreadable},
 };
+use bytes::Bytes;
 use holdpoint_api::{
     ApprovalToken, DecisionAnswer, DecisionChanges, DecisionStatus, EventBody, InitialStatus, Limits,
     RefusedReason, RequestAnswer, RequestBody, TaskId, ThreadState, ValidateAnswer, ValidateBody,
     headers::IDEMPOTENCY_KEY, paths,
 };
-use reqwest::{
-    Body, StatusCode,
-    header::{HeaderName, HeaderValue},
-};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
@@ -70,7 +68,7 @@ impl GateClient {
     pub(crate) async fn post_event_body(
         &self,
         task: &TaskId,
-        body: impl Into<Body>,
+        body: impl Into<Bytes>,
     ) -> Result<(), ClientError> {
         let reply = self.0.post(&paths::events(task), body.into(), None).await?;
         tracing::debug!(task = ?task.as_str(), status = reply.status.as_u16(), "event posted");
@@ -116,7 +114,7 @@ impl GateClient {
         token: &ApprovalToken,
     ) -> Result<ValidateAnswer, ClientError> {
         let body = ValidateBody { task_id: task.clone(), signature: token.clone() };
-        let reply = self.0.validate(self.body_of(&body)?).await?;
+        let reply = self.0.validate(self.body_of(&body)?.into()).await?;
         tracing::debug!(task = ?task.as_str(), status = reply.status.as_u16(), "token redeemed");
         let refused = reply.status == StatusCode::BAD_REQUEST;
         if !refused {
@@ -142,7 +140,7 @@ impl GateClient {
         &self,
         path: &str,
         task: &TaskId,
-        body: impl Into<Body>,
+        body: impl Into<Bytes>,
         payload_digest: &str,
         idempotency_key: Option<HeaderValue>,
     ) -> Result<RequestAnswer, ClientError> {

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use holdpoint_api::{InitialStatus, RequestAnswer, TaskId, paths, payload_digest};
 use holdpoint_core::{Ask, Hold, Repeat, Submission, ThreadId};
-use reqwest::header::HeaderValue;
+use http::HeaderValue;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};

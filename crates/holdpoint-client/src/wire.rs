@@ -1,18 +1,30 @@
 //! One request over HTTP: exactly one attempt, bounded in time and size.
 
 use crate::{ClientError, ClientSettings, GateUrl, SetupError, Timeouts};
+use bytes::Bytes;
 use holdpoint_api::{
     DecisionChanges, Limits,
     headers::{GATE_DECISION_FEED, GATE_LONG_POLL},
     paths,
 };
-use reqwest::{
-    Method, Request, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
 };
 use serde::de::DeserializeOwned;
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use url::Url;
@@ -28,9 +40,9 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Wire {
-    http: reqwest::Client,
+    http: HttpClient,
     url: GateUrl,
-    validate: Url,
+    validate: Uri,
     authorization: HeaderValue,
     timeouts: Timeouts,
     pub(crate) request_bytes_max: usize,
@@ -41,12 +53,14 @@ pub(crate) struct Wire {
     has_feed: AtomicBool,
 }
 
+type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// An answer whose body was read to its end.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     retry_after: Option<Duration>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
 }
 
 impl Wire {
@@ -58,7 +72,7 @@ impl Wire {
         }
         Ok(Self {
             http: http_client(&url, timeouts)?,
-            validate: url.join(paths::VALIDATE),
+            validate: uri(&url.join(paths::VALIDATE)).map_err(|error| SetupError::Http(Box::new(error)))?,
             url,
             authorization: authorization.map_err(|_| SetupError::Key)?,
             timeouts,
@@ -81,43 +95,48 @@ impl Wire {
     }
 
     pub(crate) async fn get(&self, path: &str, wait: Option<Duration>) -> Result<Reply, ClientError> {
-        let mut request = Request::new(Method::GET, self.url.join(path));
-        if let Some(wait) = wait {
-            *request.timeout_mut() = Some(wait.saturating_add(self.timeouts.long_poll_grace));
-        }
-        self.send(request).await
+        let within =
+            wait.map_or(self.timeouts.total, |wait| wait.saturating_add(self.timeouts.long_poll_grace));
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri(&self.url.join(path))?;
+        self.send(request, within).await
     }
 
     pub(crate) async fn post(
         &self,
         path: &str,
-        body: reqwest::Body,
+        body: Bytes,
         header: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Reply, ClientError> {
-        let mut request = posting(self.url.join(path), body);
+        let mut request = posting(uri(&self.url.join(path))?, body);
         request.headers_mut().extend(header);
-        self.send(request).await
+        self.send(request, self.timeouts.total).await
     }
 
-    pub(crate) async fn validate(&self, body: Vec<u8>) -> Result<Reply, ClientError> {
-        self.send(posting(self.validate.clone(), body.into())).await
+    pub(crate) async fn validate(&self, body: Bytes) -> Result<Reply, ClientError> {
+        self.send(posting(self.validate.clone(), body), self.timeouts.total).await
     }
 
-    async fn send(&self, mut request: Request) -> Result<Reply, ClientError> {
+    async fn send(&self, mut request: Request<Full<Bytes>>, within: Duration) -> Result<Reply, ClientError> {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(ACCEPT, JSON);
-        let response = self.http.execute(request).await.map_err(transport)?;
+        let whole = tokio::time::timeout(within, self.exchange(request)).await;
+        whole.unwrap_or(Err(ClientError::TimedOut))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
+        let response = self.http.request(request).await.map_err(transport)?;
         self.note_announcements(response.headers());
-        let status = response.status();
-        let retry_after = retry_after(response.headers());
-        let body = if status.is_success() {
-            read(response, self.answer_bytes_max).await?
+        let (parts, body) = response.into_parts();
+        let retry_after = retry_after(&parts.headers);
+        let body = if parts.status.is_success() {
+            read(body, self.answer_bytes_max).await?
         } else {
             // The status alone says that it failed; of validations the body says why.
-            read(response, FAILURE_BYTES_MAX).await.unwrap_or_default()
+            read(body, FAILURE_BYTES_MAX).await.unwrap_or_default()
         };
-        Ok(Reply { status, retry_after, body })
+        Ok(Reply { status: parts.status, retry_after, body })
     }
 
     fn note_announcements(&self, headers: &HeaderMap) {
@@ -151,59 +170,70 @@ impl Reply {
 ///
 /// One retry is left in the layers below: a request that was queued on a connection that turned out closed is moved
 /// to another one. Nothing of it was sent then (`hyper` hands back only messages it never started).
-fn http_client(url: &GateUrl, timeouts: Timeouts) -> Result<reqwest::Client, SetupError> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // `Err`: somebody else was faster, which serves as well.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-    }
-    let builder = reqwest::Client::builder()
-        .connect_timeout(timeouts.connect)
-        .timeout(timeouts.total)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
-        .tcp_nodelay(true)
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-    let builder = if url.is_encrypted() {
-        builder.https_only(true)
+fn http_client(url: &GateUrl, timeouts: Timeouts) -> Result<HttpClient, SetupError> {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(timeouts.connect));
+    // Named here, so that it does not matter what the process installed.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.map_err(|error| SetupError::Http(Box::new(error)))?;
+    let builder = HttpsConnectorBuilder::new();
+    let connector = if url.is_encrypted() {
+        // The system decides whom to trust: Gate may have a certificate of the house.
+        let tls = tls.try_with_platform_verifier().map_err(|error| SetupError::Http(Box::new(error)))?;
+        builder.with_tls_config(tls.with_no_client_auth()).https_only()
     } else {
         // No TLS will be spoken: do not spend start-up time and memory on the system's root certificates.
-        builder.tls_certs_only([])
+        let nobody = tls.with_root_certificates(rustls::RootCertStore::empty());
+        builder.with_tls_config(nobody.with_no_client_auth()).https_or_http()
     };
-    builder.build().map_err(|error| SetupError::Http(Box::new(error)))
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .pool_timer(TokioTimer::new())
+        .build(connector.enable_http1().wrap_connector(tcp)))
 }
 
-fn posting(url: Url, body: reqwest::Body) -> Request {
-    let mut request = Request::new(Method::POST, url);
+fn uri(url: &Url) -> Result<Uri, ClientError> {
+    Uri::try_from(url.as_str()).map_err(|error| ClientError::Assemble(Box::new(error)))
+}
+
+fn posting(uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
     request.headers_mut().insert(CONTENT_TYPE, JSON);
-    *request.body_mut() = Some(body);
     request
 }
 
-async fn read(mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ClientError> {
-    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-    if announced.is_some_and(|length| length > bytes_max) {
+async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ClientError> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > bytes_max {
         return Err(ClientError::AnswerTooLarge(bytes_max));
     }
-    let mut body = Vec::with_capacity(announced.unwrap_or(0));
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len().saturating_add(chunk.len()) > bytes_max {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ClientError::Broken(Box::new(error)))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len().saturating_add(data.len()) > bytes_max {
             return Err(ClientError::AnswerTooLarge(bytes_max));
         }
-        body.extend_from_slice(&chunk);
+        if whole.is_empty() && data.len() == announced {
+            // Most answers come in one piece, which is not copied.
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
     }
-    Ok(body)
+    Ok(whole.into())
 }
 
-fn transport(error: reqwest::Error) -> ClientError {
-    let error = error.without_url();
+fn transport(error: Error) -> ClientError {
     if error.is_connect() {
         ClientError::Unreachable(Box::new(error))
-    } else if error.is_timeout() {
-        ClientError::TimedOut
     } else {
         ClientError::Broken(Box::new(error))
     }
