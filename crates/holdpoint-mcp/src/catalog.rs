@@ -1,6 +1,7 @@
 //! What a server says of its tools, read by ourselves: which exist, what their arguments must look like, whether they
 //! are still the accepted ones.
 
+mod params;
 mod recheck;
 mod schema;
 
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use holdpoint_core::{
     DefinitionDigest, Question, ServerName, ToolName, check_unambiguous, definition_digest,
 };
+pub(crate) use params::ParamHeader;
 pub(crate) use recheck::AtServer;
 pub(crate) use schema::Schemas;
 use serde_json::{Value, value::RawValue};
@@ -20,7 +22,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -70,6 +72,8 @@ pub(crate) struct Tool {
     pub(crate) digest: DefinitionDigest,
     definition: Value,
     accepted: AtomicBool,
+    /// Looked up by calls of the stateless era over HTTP only.
+    param_headers: OnceLock<Arc<[ParamHeader]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +146,17 @@ impl Catalog {
             None => Err(NoTool::Unknown),
             Some(Listed::Unusable(why)) => Err(NoTool::Ended(Ended::DefinitionUnusable(why.into()))),
             Some(Listed::Tool(tool)) => self.check(&tool).await.map(|()| tool).map_err(NoTool::Ended),
+        }
+    }
+
+    /// What a call of this tool repeats in headers, as it was last listed.
+    pub(crate) fn param_headers(&self, name: &str) -> Arc<[ParamHeader]> {
+        let listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match listing.and_then(|listing| listing.tools.get(name).cloned()) {
+            Some(Listed::Tool(tool)) => Arc::clone(
+                tool.param_headers.get_or_init(|| params::of(tool.definition.get("inputSchema")).into()),
+            ),
+            Some(Listed::Unusable(_)) | None => Arc::default(),
         }
     }
 
@@ -245,7 +260,8 @@ fn read_tool(name: &str, raw: &RawValue, before: Option<&Listing>) -> Listed {
         Some(Listed::Tool(tool)) if tool.digest == digest => Listed::Tool(Arc::clone(tool)),
         Some(Listed::Tool(_) | Listed::Unusable(_)) | None => {
             let (name, accepted) = (ToolName::new(name), AtomicBool::new(false));
-            Listed::Tool(Arc::new(Tool { name, digest, definition, accepted }))
+            let param_headers = OnceLock::new();
+            Listed::Tool(Arc::new(Tool { name, digest, definition, accepted, param_headers }))
         }
     }
 }

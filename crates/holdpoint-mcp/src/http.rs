@@ -30,8 +30,9 @@ mod session;
 mod sse;
 
 pub use body::ProxyBody;
-pub(crate) use body::{collect_text, is_stream};
-pub(crate) use sse::Events;
+pub(crate) use body::{Cut, collect_answer, collect_text, is_stream};
+pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, encoded};
+pub(crate) use sse::{Event, Events, StreamError};
 
 use crate::{
     Guard,

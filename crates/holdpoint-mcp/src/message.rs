@@ -9,7 +9,7 @@ mod call;
 mod id;
 mod object;
 
-pub(crate) use call::{CallFrame, CallMessage, task_id};
+pub(crate) use call::{CallFrame, CallMessage, VERSION_KEY, task_id};
 pub(crate) use id::IdKey;
 pub(crate) use object::{Object, text_of};
 

@@ -1,4 +1,4 @@
-//! stdio to stdio: a client's pipe on one side, a child process on the other.
+//! A client's pipe on one side; on the other a child process, or a server that answers requests ([`run_at`]).
 //!
 //! # Rules
 //! 1. Every line crosses unchanged and in order, but a tool call, which goes through a permit, and what is answered
@@ -18,10 +18,12 @@
 mod call;
 mod child;
 mod lines;
+mod link;
 mod outbox;
 mod own;
 mod process_io;
 mod run;
+mod server;
 mod session;
 mod traffic;
 
@@ -29,10 +31,16 @@ pub use child::ChildCommand;
 pub(crate) use child::ServerProcess;
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
-use crate::Guard;
+use crate::{
+    Guard,
+    upstream::{ServerAddress, ServerAddressError, Upstream},
+};
 use holdpoint_core::{Principal, Standing, TaskId};
+use link::Link;
+use outbox::Outbox;
+use server::ServerSide;
 use session::Session;
-use std::{io, process::ExitStatus, sync::Arc, time::Duration};
+use std::{io, pin::Pin, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +114,9 @@ pub enum StdioError {
         #[source]
         source: io::Error,
     },
+    /// The server's address cannot be worked with.
+    #[error("the tool server's address cannot be used")]
+    Address(#[from] ServerAddressError),
 }
 
 /// Starts the server and relays until either side ends.
@@ -136,18 +147,52 @@ pub async fn run(
     })
 }
 
+/// Relays between a client's pipe and a server at an address, until the client leaves.
+///
+/// # Errors
+/// The address cannot be worked with. A server that cannot be reached is no error here: each request is told.
+pub async fn run_at(
+    options: StdioOptions,
+    server: ServerAddress,
+    client_in: impl AsyncRead + Send + Unpin,
+    client_out: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<ExitReason, StdioError> {
+    Ok(relay_to(options, (client_in, client_out), Upstream::new(server)?).await)
+}
+
+/// The same, whatever answers requests.
+pub(crate) async fn relay_to(
+    options: StdioOptions,
+    (client_in, client_out): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
+    upstream: Upstream,
+) -> ExitReason {
+    let server = ServerSide::Link(Box::new(Link::new(upstream)));
+    let session = Arc::new(Session::new(options, client_out, server));
+    between(&session, client_in, Box::pin(session.pump_link())).await
+}
+
 /// Relays between two pairs of pipes until either side ends.
 pub async fn relay(
     options: StdioOptions,
     (client_in, client_out): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
     (server_out, server_in): (impl AsyncRead + Send + Unpin, impl AsyncWrite + Send + Unpin + 'static),
 ) -> ExitReason {
-    let (line_bytes_max, grace, drain) = (options.line_bytes_max, options.grace, options.drain);
-    let session = Arc::new(Session::new(options, client_out, server_in));
+    let line_bytes_max = options.line_bytes_max;
+    let server = ServerSide::Pipe(Outbox::new(server_in));
+    let session = Arc::new(Session::new(options, client_out, server));
+    between(&session, client_in, Box::pin(session.pump_server(server_out, line_bytes_max))).await
+}
+
+/// `from_server` ends when nothing more comes from there.
+async fn between(
+    session: &Arc<Session>,
+    client_in: impl AsyncRead + Unpin,
+    mut from_server: Pin<Box<impl Future<Output = ()>>>,
+) -> ExitReason {
+    let StdioOptions { line_bytes_max, grace, drain, .. } = session.options;
     // Both in one task: a line that arrives wakes one thread, once. Boxed, so that neither keeps a pipe locked that nobody
     // reads from it any more.
     let mut from_client = Box::pin(session.pump_client(client_in, line_bytes_max));
-    let mut from_server = Box::pin(session.pump_server(server_out, line_bytes_max));
     let first = tokio::select! {
         () = &mut from_client => ExitReason::ClientClosed,
         () = &mut from_server => ExitReason::ServerEnded { status: None },
@@ -180,6 +225,7 @@ pub async fn relay(
     session.server_gone();
     let _patience_over = tokio::time::timeout(grace, session.settled()).await;
     session.close_server(grace).await;
+    session.end_link(grace).await;
     session.close_client(grace).await;
     first
 }

@@ -40,7 +40,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Put one tool server behind the gate, over stdio, for an MCP client to start
     ///
-    /// Gate is found in the configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
+    /// A configured server that has a `url` is reached there; one that has a `command` is started. Gate is found in the
+    /// configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
     Proxy(ProxyArgs),
     /// Run Gate alone: agent API, rules, tokens and inbox
     Serve(UpArgs),

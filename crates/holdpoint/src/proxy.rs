@@ -5,14 +5,14 @@ use crate::{
     configuration,
     data::DataFolder,
     print, reload, webhooks,
-    wiring::{GateAddress, Wiring, child_command, process_task},
+    wiring::{GateAddress, Wiring, child_command, process_task, server_address},
 };
 use anyhow::{Result, bail};
 use holdpoint_config::{Config, ServerSettings};
 use holdpoint_core::Principal;
 use holdpoint_mcp::{
-    Guard,
-    stdio::{self, ChildCommand, ExitReason, StdioOptions},
+    Guard, ServerAddress,
+    stdio::{self, ChildCommand, ExitReason, StdioError, StdioOptions},
 };
 use std::{path::PathBuf, process::ExitCode};
 
@@ -20,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 pub(crate) const LOCAL: &str = "local";
 
 pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
-    let Prepared { guard, command, wiring, config } = prepare(args).await?;
+    let Prepared { guard, behind, wiring, config } = prepare(args).await?;
     let mut options = StdioOptions::new(guard, Principal::new(LOCAL), process_task(&args.server)?);
     options.calls_max = wiring.calls_max();
     let stop = options.stop.clone();
@@ -28,8 +28,7 @@ pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
     let settings = config.as_ref().and_then(|(_, config)| config.gate.as_ref()?.webhook.as_ref());
     webhooks::listen(settings, &wiring, &stop).await?;
     let following = config.map(|(path, config)| tokio::spawn(reload::follow(path, config, wiring.clone())));
-    let (client_in, client_out) = stdio::process_io();
-    let mut relaying = std::pin::pin!(stdio::run(options, &command, client_in, client_out));
+    let mut relaying = std::pin::pin!(relay(options, behind));
     let reason = tokio::select! {
         reason = &mut relaying => reason,
         () = stopped => {
@@ -49,7 +48,11 @@ pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
             print::note(&format!("the tool server `{}` ended: {how}", args.server));
             Ok(ExitCode::FAILURE)
         }
-        Err(error) => {
+        Err(error @ StdioError::Address(_)) => {
+            Err(anyhow::Error::new(error)
+                .context(format!("the tool server `{}` cannot be used", args.server)))
+        }
+        Err(error @ StdioError::Start { .. }) => {
             let hint = "is the program installed, and on the PATH of the client that starts this proxy?";
             Err(anyhow::Error::new(error)
                 .context(format!("the tool server `{}` did not start\n  hint: {hint}", args.server)))
@@ -57,10 +60,35 @@ pub(crate) async fn run(args: &ProxyArgs) -> Result<ExitCode> {
     }
 }
 
+async fn relay(options: StdioOptions, behind: Behind) -> Result<ExitReason, StdioError> {
+    let (client_in, client_out) = stdio::process_io();
+    match behind {
+        Behind::Command(command) => stdio::run(options, &command, client_in, client_out).await,
+        Behind::Address(address) => stdio::run_at(options, address, client_in, client_out).await,
+    }
+}
+
+/// The tool server.
+enum Behind {
+    /// We start it.
+    Command(ChildCommand),
+    /// It runs somewhere.
+    Address(ServerAddress),
+}
+
+impl Behind {
+    fn of(name: &str, settings: &ServerSettings) -> Result<Self> {
+        Ok(match settings {
+            ServerSettings::Stdio { .. } => Self::Command(child_command(name, settings)?),
+            ServerSettings::Http { .. } => Self::Address(server_address(name, settings)?),
+        })
+    }
+}
+
 /// What a run needs, and where its configuration is, if it has one.
 struct Prepared {
     guard: Guard,
-    command: ChildCommand,
+    behind: Behind,
     wiring: Wiring,
     config: Option<(PathBuf, Config)>,
 }
@@ -82,8 +110,8 @@ async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
             cwd: None,
         };
         let guard = wiring.guard(&args.server, &settings);
-        let command = child_command(&args.server, &settings)?;
-        return Ok(Prepared { guard, command, wiring, config: None });
+        let behind = Behind::of(&args.server, &settings)?;
+        return Ok(Prepared { guard, behind, wiring, config: None });
     }
     let Some(path) = &args.config else {
         bail!(
@@ -92,8 +120,8 @@ async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
     };
     let config = configuration::load(path)?;
     let settings = configuration::server(&config, &args.server)?;
-    let command = child_command(&args.server, settings)?;
+    let behind = Behind::of(&args.server, settings)?;
     let wiring = Wiring::configured(&config, &data, GateAddress::find(config.gate.as_ref())?).await?;
     let guard = wiring.guard(&args.server, settings);
-    Ok(Prepared { guard, command, wiring, config: Some((path.clone(), config)) })
+    Ok(Prepared { guard, behind, wiring, config: Some((path.clone(), config)) })
 }

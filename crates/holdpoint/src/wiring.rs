@@ -415,9 +415,6 @@ pub(crate) fn child_command(name: &str, settings: &ServerSettings) -> Result<Chi
             command.folder.clone_from(cwd);
             Ok(command)
         }
-        ServerSettings::Http { .. } => bail!(
-            "server `{name}` is reached over HTTP, and `proxy` serves it over stdio\n  hint: run `holdpoint up` and let the \
-             client connect to /servers/{name}/mcp",
-        ),
+        ServerSettings::Http { .. } => bail!("server `{name}` is not started by a command"),
     }
 }

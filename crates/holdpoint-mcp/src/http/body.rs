@@ -270,6 +270,25 @@ where
     Ok(if gathered.is_empty() { whole } else { gathered.freeze() })
 }
 
+/// Why an answer is not there in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    TooLarge,
+    BrokenOff,
+}
+
+/// The whole body of an answer.
+pub(crate) async fn collect_answer(
+    body: UpstreamBody,
+    headers: &HeaderMap,
+    bytes_max: usize,
+) -> Result<Bytes, Cut> {
+    collect(body, headers, bytes_max).await.map_err(|Refusal(status, _)| match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Cut::TooLarge,
+        _ => Cut::BrokenOff,
+    })
+}
+
 /// The whole body as text.
 pub(crate) async fn collect_text(
     body: UpstreamBody,

@@ -93,6 +93,10 @@ impl Event {
         &self.0
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The message in it; `None`: there is none.
     pub(crate) fn data(&self) -> Option<String> {
         let text = std::str::from_utf8(&self.0).ok()?;
@@ -115,6 +119,16 @@ impl Event {
             }
         }
         data
+    }
+
+    /// What its last field of this name says.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        let mut values = text.split(['\n', '\r']).filter_map(|line| match line.strip_prefix(name)? {
+            "" => Some(""),
+            rest => rest.strip_prefix(':').map(|value| value.strip_prefix(' ').unwrap_or(value)),
+        });
+        values.next_back()
     }
 
     /// The same event with another message.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, ops::Range};
 
 const TASK_KEY: &str = "dev.holdpoint/task";
 const PROTOCOL_PREFIX: &str = "io.modelcontextprotocol/";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub(crate) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// As long as Gate takes them.
 const TASK_BYTES_MAX: usize = 256;
 

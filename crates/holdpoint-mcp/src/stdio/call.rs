@@ -252,7 +252,7 @@ impl Session {
     async fn answer(&self, outcome: Outcome) {
         match outcome {
             Outcome::Sent => {
-                let _server_may_be_gone = self.to_server.flush().await;
+                let _server_may_be_gone = self.server.flush().await;
             }
             Outcome::Silence => {}
             Outcome::Ours(message) => {

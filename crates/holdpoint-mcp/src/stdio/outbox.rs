@@ -7,6 +7,7 @@ use std::{
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 const KEPT_BYTES: usize = 1 << 20;
+const FULL_BYTES: usize = 256 << 10;
 
 /// Takes lines from anybody at any time; whoever flushes writes what all have pushed.
 pub(crate) struct Outbox {
@@ -106,6 +107,16 @@ impl Outbox {
                 return writer.flush().await;
             }
         }
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().bytes.is_empty()
+    }
+
+    /// Whether so much waits that who adds more should wait as well.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().bytes.len() > FULL_BYTES
     }
 
     /// Ends the stream to a peer that is gone. Says whether the line at `place`, pushed here, got through before.

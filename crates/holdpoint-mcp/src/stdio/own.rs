@@ -1,4 +1,4 @@
-//! Requests of our own on the same pipe.
+//! Requests of our own among the client's.
 
 use super::session::{Expect, Session, lock};
 use crate::{
@@ -37,15 +37,15 @@ impl Own {
             }
             expected.answers.insert(IdKey::Text(id.as_str().into()), Expect::Own(asker));
         }
-        session.to_server.push_message(&request(&id));
+        session.send_own(&id, &request(&id));
         let unreachable = async {
-            if session.to_server.flush().await.is_ok() {
+            if session.server.flush().await.is_ok() {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             biased;
-            answer = answer => answer.map_err(|_| ListError::Unreadable),
+            answer = answer => answer.unwrap_or(Err(ListError::Unreadable)),
             () = unreachable => Err(ListError::Unreachable),
         }
     }

@@ -20,7 +20,7 @@ const AFTER_CANCEL: Duration = Duration::from_secs(30);
 
 impl Session {
     /// A call of which no record is kept: its answer passes like everything else.
-    pub(super) fn run(&self, frame: &CallFrame, call: &ToolCall) -> Outcome {
+    pub(super) fn run(&self, frame: &Arc<CallFrame>, call: &ToolCall) -> Outcome {
         if self.begin(&frame.id).is_none() {
             return Outcome::Silence;
         }
@@ -30,7 +30,7 @@ impl Session {
         match line_of(frame, call) {
             Some(line) => {
                 self.owed.one_more();
-                self.to_server.push(&line);
+                self.send_call(frame, &line);
                 Outcome::Sent
             }
             None => Outcome::Ours(reply::ended(frame, &Ended::NotSent)),
@@ -40,7 +40,7 @@ impl Session {
     /// A call of which a record is kept: what came of it is recorded before the client hears of it.
     pub(super) async fn run_recorded(
         &self,
-        frame: &CallFrame,
+        frame: &Arc<CallFrame>,
         call: &ToolCall,
         completion: Completion,
     ) -> Outcome {
@@ -55,10 +55,10 @@ impl Session {
         let Some(answered) = self.expect(&frame.id) else {
             return unsent(frame, completion).await;
         };
-        let place = self.to_server.push(&line);
+        let ticket = self.send_call(frame, &line);
         let given_up = async {
             // Whether it went out, or how much of it, is found out when the server is gone.
-            let _server_may_be_gone = self.to_server.flush().await;
+            let _server_may_be_gone = self.server.flush().await;
             cancelled.notified().await;
             tokio::time::sleep(AFTER_CANCEL).await;
         };
@@ -70,13 +70,18 @@ impl Session {
         let line = match answered {
             Some(Answered::Line(line)) => line,
             Some(Answered::TooLong) => return too_long(frame, completion).await,
+            Some(Answered::Unsent) => return unsent(frame, completion).await,
+            Some(Answered::Lost) => return self.lost(frame, completion).await,
             None if self.server_is_gone() => {
-                return match self.to_server.abandon(place) {
+                return match self.server.abandon(ticket) {
                     Sent::Never => unsent(frame, completion).await,
                     Sent::Maybe => self.lost(frame, completion).await,
                 };
             }
-            None => return self.lost(frame, completion).await,
+            None => {
+                self.server.give_up(ticket);
+                return self.lost(frame, completion).await;
+            }
         };
         let outcome = std::str::from_utf8(&line).ok().and_then(|line| outcome_of(line, &completion));
         match outcome {

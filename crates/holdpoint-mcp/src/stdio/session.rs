@@ -2,9 +2,10 @@ use super::{
     StdioOptions,
     lines::{Line, Lines},
     outbox::Outbox,
+    server::ServerSide,
 };
 use crate::{
-    catalog::{Catalog, Schemas},
+    catalog::{Catalog, ListError, Schemas},
     message::{INVALID_REQUEST, IdKey},
     progress::Rising,
     random, reply,
@@ -32,7 +33,7 @@ pub(super) struct Session {
     pub(super) options: StdioOptions,
     pub(super) catalog: Arc<Catalog>,
     pub(super) to_client: Outbox,
-    pub(super) to_server: Outbox,
+    pub(super) server: ServerSide,
     /// Tool calls under way that did not pass at once.
     pub(super) calls: Mutex<HashMap<IdKey, CallState>>,
     pub(super) expected: Mutex<Expected>,
@@ -70,7 +71,7 @@ pub(super) struct Expected {
 #[derive(Debug)]
 pub(super) enum Expect {
     /// To a request of our own; the client does not see it.
-    Own(oneshot::Sender<String>),
+    Own(oneshot::Sender<Result<String, ListError>>),
     /// To a call whose outcome is recorded before it is passed on.
     Recorded(oneshot::Sender<Answered>),
     /// To the client's `initialize`.
@@ -81,19 +82,23 @@ pub(super) enum Expect {
 pub(super) enum Answered {
     Line(Bytes),
     TooLong,
+    /// None will come: no byte of the call went out, for certain.
+    Unsent,
+    /// None will come, and the server may have read the call.
+    Lost,
 }
 
 impl Session {
     pub(super) fn new(
         options: StdioOptions,
         client_out: impl AsyncWrite + Send + Unpin + 'static,
-        server_in: impl AsyncWrite + Send + Unpin + 'static,
+        server: ServerSide,
     ) -> Self {
         let catalog = Arc::new(options.guard.catalog(&Arc::new(Schemas::default())));
         Self {
             catalog,
             to_client: Outbox::new(client_out),
-            to_server: Outbox::new(server_in),
+            server,
             calls: Mutex::default(),
             expected: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -123,7 +128,7 @@ impl Session {
                     }
                 }
             }
-            if self.to_server.flush().await.is_err() {
+            if self.server.ready_for_more().await.is_err() {
                 self.server_gone();
                 return;
             }
@@ -198,9 +203,9 @@ impl Session {
     pub(super) async fn close_server(&self, grace: Duration) {
         let closed = async {
             if !self.server_is_gone() {
-                let _server_may_be_gone = self.to_server.settle().await;
+                let _server_may_be_gone = self.server.settle().await;
             }
-            self.to_server.close().await;
+            self.server.close().await;
         };
         // A server that reads nothing takes no last line either.
         let _patience_over = tokio::time::timeout(grace, closed).await;

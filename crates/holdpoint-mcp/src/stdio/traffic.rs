@@ -1,5 +1,6 @@
 //! What is done with each line.
 
+use super::link::cancelled_by;
 use super::session::{Answered, CallState, Expect, Session, lock};
 use crate::{
     message::{
@@ -21,7 +22,7 @@ impl Session {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.trim_ascii().is_empty() {
-            return self.forward(line);
+            return self.forward(&[], line);
         }
         if memchr::memchr(b'\r', text).is_some() {
             let problem = "the message has a carriage return inside, where some readers end a line";
@@ -41,7 +42,7 @@ impl Session {
                     return;
                 }
                 if self.note(&single) {
-                    self.forward(line);
+                    self.forward(std::slice::from_ref(&single), line);
                 }
             }
             Ok(Message::Batch(messages)) => self.batch(&messages, line),
@@ -67,7 +68,7 @@ impl Session {
             for message in messages {
                 self.note(message);
             }
-            self.forward(line);
+            self.forward(messages, line);
         }
     }
 
@@ -111,15 +112,15 @@ impl Session {
 
     /// The client withdraws a request; `false`: the server never saw it.
     fn cancel(&self, params: &RawValue) -> bool {
-        let request = Object::read(params.get()).ok().and_then(|params| params.get("requestId"));
-        let Some(id) = request.and_then(|raw| IdKey::read(raw.get())) else {
+        let Some(id) = cancelled_by(params) else {
             return true;
         };
         let mut calls = lock(&self.calls);
         let Some(state) = calls.get_mut(&id) else {
+            drop(calls);
             // What is withdrawn is not answered any more.
             self.owed.one_less();
-            return true;
+            return self.withdraw(&id);
         };
         match state {
             CallState::Waiting(handle) => {
@@ -130,16 +131,9 @@ impl Session {
             CallState::Cancelled => false,
             CallState::Running(cancelled) => {
                 cancelled.notify_one();
-                true
+                drop(calls);
+                self.withdraw(&id)
             }
-        }
-    }
-
-    /// Only for what is not a tool call: a call needs a permit.
-    fn forward(&self, line: &[u8]) {
-        self.to_server.push(line);
-        if !line.ends_with(b"\n") {
-            self.to_server.push(b"\n");
         }
     }
 
@@ -195,7 +189,7 @@ impl Session {
         match expect {
             None => true,
             Some(Expect::Own(asker)) => {
-                let _asker_may_have_given_up = asker.send(String::from_utf8_lossy(line).into_owned());
+                let _asker_may_have_given_up = asker.send(Ok(String::from_utf8_lossy(line).into_owned()));
                 false
             }
             Some(Expect::Recorded(runner)) => {

@@ -9,10 +9,13 @@
 )]
 
 mod corpus;
+mod crossing;
+mod crossing_calls;
 mod effects;
 mod house;
 mod http_calls;
 mod http_passing;
+mod linked;
 mod losing;
 mod outcomes;
 mod peer;

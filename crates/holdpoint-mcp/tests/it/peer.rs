@@ -150,7 +150,7 @@ async fn a_command_that_is_not_there_is_named() {
     let options = StdioOptions::new(house.guard.clone(), House::principal(), TaskId::new("p"));
     let command = ChildCommand::new("holdpoint-no-such-command", ["; rm -rf /"]);
     let failed = run(options, &command, tokio::io::empty(), tokio::io::sink()).await.unwrap_err();
-    let StdioError::Start { .. } = &failed;
+    let StdioError::Start { .. } = &failed else { panic!("{failed:?}") };
     assert_eq!(failed.to_string(), "`holdpoint-no-such-command` cannot be started");
 }
 

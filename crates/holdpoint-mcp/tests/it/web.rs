@@ -195,7 +195,10 @@ impl Stream {
     }
 }
 
-async fn serve_tools(tools: Arc<Mutex<String>>, asked: mpsc::Sender<Asked>) -> std::net::SocketAddr {
+pub(crate) async fn serve_tools(
+    tools: Arc<Mutex<String>>,
+    asked: mpsc::Sender<Asked>,
+) -> std::net::SocketAddr {
     accept(move |request: Request<Incoming>| {
         let (tools, asked) = (tools.lock().unwrap().clone(), asked.clone());
         async move {
