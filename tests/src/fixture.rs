@@ -33,10 +33,12 @@ use tokio::sync::broadcast;
 mod asking;
 mod http;
 mod jobs;
+mod process;
 mod texts;
 mod tools;
 
 pub use http::serve as http;
+pub use process::{FixtureServer, over_stdio, ran};
 
 /// One side of the fixture. Cheap to clone.
 #[derive(Clone)]

@@ -76,6 +76,13 @@ pub(crate) struct Tool {
     param_headers: OnceLock<Arc<[ParamHeader]>>,
 }
 
+impl Tool {
+    /// What its arguments must be like.
+    pub(crate) fn input_schema(&self) -> Option<&Value> {
+        self.definition.get("inputSchema")
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Listed {
     Tool(Arc<Tool>),
@@ -180,7 +187,7 @@ impl Catalog {
         tool: &Tool,
         arguments: Option<&serde_json::Map<String, Value>>,
     ) -> Result<(), Ended> {
-        self.schemas.validate(tool.digest, tool.definition.get("inputSchema"), arguments)
+        self.schemas.validate(tool.digest, tool.input_schema(), arguments)
     }
 
     fn fresh(&self) -> Option<Arc<Listing>> {

@@ -17,9 +17,11 @@
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
 //!
-//! That headers of the client's own, `Mcp-Param-*` among them, are what was approved: they pass, and neither the digest
-//! nor the reviewer sees them. A server must not let them change what a tool does.
+//! That headers of the client's own are what was approved: they pass, and neither the digest nor the reviewer sees them. A
+//! server must not let them change what a tool does. Only those in which a tool wants to see its parameters (`x-mcp-header`)
+//! are compared with the arguments.
 
+mod agreement;
 mod body;
 mod call;
 mod checks;
@@ -42,8 +44,9 @@ use crate::{
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
     waiting::Client,
 };
+use agreement::Disagreement;
 use bytes::Bytes;
-use checks::{Checked, Names};
+use checks::Names;
 use holdpoint_core::{Principal, Standing, TaskId};
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
@@ -212,11 +215,8 @@ impl Proxy {
                 for_server = true;
                 continue;
             };
-            if let Checked::Refused(problem) = checks::method_agrees(&parts.headers, method) {
-                return body::json(
-                    StatusCode::BAD_REQUEST,
-                    reply::error(*id, message::HEADER_MISMATCH, &problem),
-                );
+            if let Err(found) = agreement::of_other(&parts.headers, method, id.is_some(), *params) {
+                return disagreement(*id, &found);
             }
             let cancelled = (&**method == "notifications/cancelled").then_some(*params).flatten();
             for_server |= !cancelled.is_some_and(|params| withdraws(&session, params.get()));
@@ -267,17 +267,8 @@ impl Proxy {
         call: &CallMessage<'_>,
         session: Arc<Session>,
     ) -> Response<ProxyBody> {
-        if let Checked::Refused(problem) = checks::call_agrees(&parts.headers, call) {
-            return body::json(
-                StatusCode::BAD_REQUEST,
-                reply::error(Some(call.id_raw), message::HEADER_MISMATCH, &problem),
-            );
-        }
-        if let Checked::Refused(problem) = checks::meta_is_complete(&parts.headers, call) {
-            return body::json(
-                StatusCode::BAD_REQUEST,
-                reply::error(Some(call.id_raw), message::INVALID_PARAMS, &problem),
-            );
+        if let Err(found) = agreement::of_call(&parts.headers, call) {
+            return disagreement(Some(call.id_raw), &found);
         }
         let named = match checks::task(&parts.headers) {
             Ok(named) => named,
@@ -298,6 +289,10 @@ fn withdraws(session: &Session, params: &str) -> bool {
     let params = Object::read(params).ok();
     let id = params.and_then(|params| message::IdKey::read(params.get("requestId")?.get()));
     id.is_some_and(|id| session.cancel(&id))
+}
+
+fn disagreement(id_raw: Option<&str>, found: &Disagreement) -> Response<ProxyBody> {
+    body::json(StatusCode::BAD_REQUEST, reply::error(id_raw, found.code, &found.problem))
 }
 
 fn refusal(refused: &Refused<'_>) -> Response<ProxyBody> {

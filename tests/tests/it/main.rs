@@ -8,6 +8,7 @@ mod bad_messages;
 mod bad_setup;
 mod cancelled;
 mod commands;
+mod conformance;
 mod corpus;
 mod demo_failures;
 mod doorbells;

@@ -1,7 +1,7 @@
 //! One tool call on its way from the client, through the kernel, to the server.
 
 use super::{
-    Proxy,
+    Proxy, agreement,
     body::{self, ProxyBody},
     checks, early,
     own::Own,
@@ -180,6 +180,13 @@ impl Proxy {
                 return body::json(status.unwrap_or(StatusCode::OK), message);
             }
         };
+        if frame.modern
+            && let Some(tool) = session.catalog.at_hand(call.tool.as_str())
+            && let Err(found) = agreement::of_params(&parts.headers, &tool, &call.arguments)
+        {
+            let refused = reply::error(Some(&frame.id_raw), found.code, &found.problem);
+            return body::json(StatusCode::BAD_REQUEST, refused);
+        }
         checks::strip_request(&mut parts.headers);
         // It may have to go on in a stream of ours.
         parts.headers.remove(header::ACCEPT_ENCODING);

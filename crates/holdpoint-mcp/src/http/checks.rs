@@ -1,7 +1,7 @@
 //! What a request must be like before anything else is done with it.
 
 use super::body::{self, ProxyBody};
-use crate::message::{CallMessage, TOOLS_CALL, task_id};
+use crate::message::task_id;
 use base64::Engine as _;
 use holdpoint_core::TaskId;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
@@ -17,9 +17,6 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 
 /// The one revision that has batches; clients of that time do not name it.
 const REVISION_WITH_BATCHES: &str = "2025-03-26";
-/// From here on each request says who speaks and which version.
-const FIRST_STATELESS: &str = "2026-07-28";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -52,13 +49,6 @@ impl From<Refusal> for Response<ProxyBody> {
     fn from(Refusal(status, text): Refusal) -> Self {
         body::plain(status, text)
     }
-}
-
-/// Whether two parts of a request say the same.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Checked {
-    Agreed,
-    Refused(String),
 }
 
 /// The names that we answer to.
@@ -154,50 +144,6 @@ pub(super) fn has_batches(headers: &HeaderMap) -> bool {
     headers.get(PROTOCOL_VERSION).is_none_or(|version| version == REVISION_WITH_BATCHES)
 }
 
-/// A server or gateway that goes by the header must see the method that we saw.
-pub(super) fn method_agrees(headers: &HeaderMap, method: &str) -> Checked {
-    match single(headers, &METHOD) {
-        Ok(None) => Checked::Agreed,
-        Ok(Some(named)) if named == method => Checked::Agreed,
-        Ok(Some(_)) | Err(()) => {
-            Checked::Refused("the Mcp-Method header does not agree with the body".into())
-        }
-    }
-}
-
-/// The headers of a tool call agree with its body; in the stateless era they must be there.
-pub(super) fn call_agrees(headers: &HeaderMap, call: &CallMessage<'_>) -> Checked {
-    let refuse = |name: &str| Checked::Refused(format!("the {name} header does not agree with the body"));
-    let modern = call.is_modern();
-    match single(headers, &METHOD) {
-        Ok(Some(method)) if method == TOOLS_CALL => {}
-        Ok(None) if !modern => {}
-        Ok(_) | Err(()) => return refuse("Mcp-Method"),
-    }
-    match single(headers, &NAME).map(|name| name.map(decoded)) {
-        Ok(Some(Some(name))) if name == call.name => {}
-        Ok(None) if !modern => {}
-        Ok(_) | Err(()) => return refuse("Mcp-Name"),
-    }
-    match (single(headers, &PROTOCOL_VERSION), &call.meta.version) {
-        (Ok(Some(version)), Some(stated)) if version == stated => Checked::Agreed,
-        (Ok(_), None) => Checked::Agreed,
-        (Ok(_) | Err(()), _) => refuse("MCP-Protocol-Version"),
-    }
-}
-
-/// A stateless request says in its body what it is.
-pub(super) fn meta_is_complete(headers: &HeaderMap, call: &CallMessage<'_>) -> Checked {
-    let version = headers.get(PROTOCOL_VERSION).and_then(|version| version.to_str().ok());
-    let stateless = call.is_modern() || version.is_some_and(|version| version >= FIRST_STATELESS);
-    let capable = call.meta.protocol.iter().any(|(key, _)| key == CAPABILITIES_KEY);
-    if !stateless || (call.is_modern() && capable) {
-        return Checked::Agreed;
-    }
-    let problem = "`params._meta` must state the protocol version and the client's capabilities";
-    Checked::Refused(problem.into())
-}
-
 /// The task that the caller names in a header.
 pub(super) fn task(headers: &HeaderMap) -> Result<Option<TaskId>, &'static str> {
     let named = match single(headers, &TASK_ID) {
@@ -213,7 +159,8 @@ pub(super) fn accepts_stream(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(accepts))
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+/// The one value of a header; an error where there are several, or none that can be read.
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -223,7 +170,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 }
 
 /// Names that do not fit in a header travel as `=?base64?…?=`.
-fn decoded(value: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decoded(value: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|inner| inner.strip_suffix("?=")) else {
         return Some(Cow::Borrowed(value));
     };

@@ -12,6 +12,7 @@ mod corpus;
 mod crossing;
 mod crossing_calls;
 mod effects;
+mod headers;
 mod house;
 mod http_calls;
 mod http_passing;
