@@ -1,7 +1,8 @@
 use crate::{
-    Approver, CallDigest, Clock, Completion, Definitions, Delivery, Grounds, Interest, Journal, Onlooker,
-    Owner, PermittedCall, Plan, PlanError, Policy, Probe, Receipt, Recorder, Rejection, Standing,
-    StoredResult, ToolCall, Unavailable, asking::Asking, flight::Flights, hold, once,
+    Approver, CallDigest, Clock, Completion, Continued, Definitions, Delivery, Grounds, HoldId, Interest,
+    Journal, Onlooker, Owner, PermittedCall, Plan, PlanError, Policy, Probe, Proposed, Receipt, Recorder,
+    Rejection, Standing, StoredResult, Ticket, ToolCall, Unavailable, asking::Asking, flight::Flights, hold,
+    once,
 };
 use jiff::Timestamp;
 use std::{
@@ -184,6 +185,73 @@ impl Gate {
             Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
             Plan::PassOnce(entry, effect) => once::admit(self, call, entry, &effect, caller).await,
             Plan::Gate(ask) => Box::new(hold::GatedCall::new(self, call, *ask, caller)).admit().await,
+        }
+    }
+
+    /// Decides about `call` as far as that takes no person. What waits for one is on record when this returns, and whoever
+    /// lives then goes on with it by [`Self::admit_held`].
+    ///
+    /// # Errors
+    /// Says why the call must not run.
+    pub async fn propose(&self, call: ToolCall, caller: Caller) -> Result<Proposed, Rejection> {
+        if self.doors() == Doors::Closed {
+            return Err(Rejection::Unavailable { what: Unavailable::Stopping, thread: None });
+        }
+        match self.parts.policy.plan(&call).map_err(unfit)? {
+            Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
+            Plan::Gate(ask) => Box::new(hold::GatedCall::new(self, call, *ask, caller)).propose().await,
+            Plan::Deny(_) | Plan::Pass(_) | Plan::PassOnce(..) => {
+                self.admit_for(call, caller).await.map(Proposed::Admitted)
+            }
+        }
+    }
+
+    /// Goes on with a call that `hold` holds, on the terms of its `caller`, whose patience is what counts. Nothing is asked
+    /// anew: where the hold has ended, that is the answer.
+    ///
+    /// # Errors
+    /// Says why the call must not run.
+    pub async fn admit_held(
+        &self,
+        call: ToolCall,
+        hold: HoldId,
+        caller: Caller,
+    ) -> Result<Admission, Rejection> {
+        let gated = self.still_gated(call, caller)?;
+        Box::pin(gated.admit_held(hold)).await
+    }
+
+    /// The permit to tell a tool, once, what the caller of `ticket` said to its answer, if the call is still what was
+    /// approved.
+    ///
+    /// # Errors
+    /// Says why the tool must not be told.
+    pub async fn continue_run(
+        &self,
+        ticket: &Ticket,
+        call: ToolCall,
+        caller: Caller,
+    ) -> Result<Continued, Rejection> {
+        let gated = self.still_gated(call, caller)?;
+        Box::pin(gated.continue_run(ticket)).await
+    }
+
+    /// A call that was put before a person, and would be again.
+    fn still_gated(&self, call: ToolCall, caller: Caller) -> Result<Box<hold::GatedCall<'_>>, Rejection> {
+        if self.doors() == Doors::Closed {
+            return Err(Rejection::Unavailable { what: Unavailable::Stopping, thread: None });
+        }
+        match self.parts.policy.plan(&call).map_err(unfit)? {
+            Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
+            Plan::Gate(mut ask) => {
+                ask.patience = None;
+                Ok(Box::new(hold::GatedCall::new(self, call, *ask, caller)))
+            }
+            Plan::Deny(entry) => Err(Rejection::DeniedByConfig { entry, problem: None }),
+            Plan::Pass(entry) | Plan::PassOnce(entry, _) => {
+                let problem = "nobody is asked about it any more; send it again".to_owned();
+                Err(Rejection::DeniedByConfig { entry, problem: Some(problem) })
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A call that Gate is asked about: found, asked, held, joined, approved, recorded.
 
+mod bound;
 mod drive;
 mod kept;
 mod recheck;
@@ -7,13 +8,15 @@ mod revise;
 mod token;
 
 use crate::{
-    Admission, Ask, Caller, Completion, Ending, Event, Facts, Gate, Grounds, HeldCall, Hold, HoldId,
+    Admission, Ask, Caller, Completion, Ending, Event, Facts, Found, Gate, Grounds, HeldCall, Hold, HoldId,
     HoldState, Identity, Liveness, Moved, NewHold, Opened, Rejection, Repeat, Stance, Step, Submission,
     ThreadId, ToolCall, Unavailable, What, asking::Place, flight::Seat, gate::Doors, once::Once,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
+
+pub use bound::{Continued, Proposed};
 
 /// A claim this old belongs to a process that is stuck between claim and run; a redemption takes seconds at most.
 const CLAIM_STALE: SignedDuration = SignedDuration::from_secs(30);
@@ -83,37 +86,19 @@ impl<'a> GatedCall<'a> {
 
     async fn decide(&mut self) -> Result<Admission, Rejection> {
         let mut joined = None;
-        let mut followed = Followed::Nobody;
         loop {
-            let found = self.gate.parts.journal.find(&self.identity, &self.call.task).await;
-            let found = found.map_err(|_| unrecordable(None))?;
-            let held = match (found.live, joined.take()) {
-                (Some(held), Some(_)) => held,
-                (Some(held), None) => {
-                    self.record(What::Joined { id: held.id, hold: &held.hold }).await?;
-                    held
-                }
-                (None, Some(id)) => {
-                    if let Some(admission) = self.ended(id).await? {
+            let held = match joined.take() {
+                None => match self.look().await? {
+                    Asked::Allowed => return self.allowed().await,
+                    Asked::Held(held) => held,
+                },
+                Some(id) => {
+                    if let Some(held) = self.find().await?.live {
+                        held
+                    } else if let Some(admission) = self.ended(id).await? {
                         return Ok(admission);
-                    }
-                    continue;
-                }
-                (None, None) => {
-                    // Until the hold is open, so that nobody asks the same beside us.
-                    let _asking = match (self.gate.asking.enter(&self.identity), followed) {
-                        (Place::First(asking), _) => Some(asking),
-                        (Place::Behind(first), Followed::Nobody) => {
-                            self.follow(first).await?;
-                            followed = Followed::Somebody;
-                            continue;
-                        }
-                        // Gate decided that one by itself, and decides this one by itself: no need to queue.
-                        (Place::Behind(_), Followed::Somebody) => None,
-                    };
-                    match Box::pin(self.ask(found.ended, found.revises)).await? {
-                        Asked::Allowed => return self.allowed().await,
-                        Asked::Held(held) => held,
+                    } else {
+                        continue;
                     }
                 }
             };
@@ -125,6 +110,35 @@ impl<'a> GatedCall<'a> {
                 }
                 Turn::Over => {}
             }
+        }
+    }
+
+    async fn find(&self) -> Result<Found, Rejection> {
+        let found = self.gate.parts.journal.find(&self.identity, &self.call.task).await;
+        found.map_err(|_| unrecordable(None))
+    }
+
+    /// The hold of a call that has joined none yet: the one of an identical call, or one of its own.
+    async fn look(&mut self) -> Result<Asked, Rejection> {
+        let mut followed = Followed::Nobody;
+        loop {
+            let found = self.find().await?;
+            if let Some(held) = found.live {
+                self.record(What::Joined { id: held.id, hold: &held.hold }).await?;
+                return Ok(Asked::Held(held));
+            }
+            // Until the hold is open, so that nobody asks the same beside us.
+            let _asking = match (self.gate.asking.enter(&self.identity), followed) {
+                (Place::First(asking), _) => Some(asking),
+                (Place::Behind(first), Followed::Nobody) => {
+                    self.follow(first).await?;
+                    followed = Followed::Somebody;
+                    continue;
+                }
+                // Gate decided that one by itself, and decides this one by itself: no need to queue.
+                (Place::Behind(_), Followed::Somebody) => None,
+            };
+            return Box::pin(self.ask(found.ended, found.revises)).await;
         }
     }
 

@@ -40,6 +40,7 @@ mod policy;
 mod ports;
 mod record;
 mod reject;
+mod ticket;
 
 pub use call::{ArgumentError, Arguments, ToolCall};
 pub use digest::{CallDigest, DefinitionDigest, QuestionDigest, definition_digest};
@@ -47,13 +48,16 @@ pub use effect::{
     Effect, EffectId, EffectRun, EffectState, NewEffect, Question, Reconcile, Settled, Taken, Verdict,
 };
 pub use gate::{Admission, Caller, Gate, GateParts, HoldLimits};
+pub use hold::{Continued, Proposed};
 pub use interest::{Interest, InterestHandle, Stance};
 pub use journal::{
     Ending, Found, HeldCall, HoldId, HoldState, Identity, Journal, JournalError, Liveness, Moved, NewHold,
     Opened, Owner, Resolution, Step, StoredResult,
 };
 pub use json::{AmbiguousJson, DEPTH_MAX, check_unambiguous, same_key};
-pub use names::{EffectKey, EntryName, PolicyRevision, Principal, ServerName, TaskId, ThreadId, ToolName};
+pub use names::{
+    EffectKey, EntryName, PolicyRevision, Principal, ServerName, TaskId, ThreadId, TicketId, ToolName,
+};
 pub use permit::{Completion, Delivery, Grounds, Outcome, PermittedCall, Receipt};
 pub use policy::{Ask, Plan, PlanError, Policy, RiskLevel, Tokens};
 pub use ports::{
@@ -62,3 +66,4 @@ pub use ports::{
 };
 pub use record::{Decision, Event, Facts, NoRecord, Ran, RecordError, Recorder, Resolver, Secrets, What};
 pub use reject::{Flaw, Mismatch, Rejection, Retry, Unavailable};
+pub use ticket::{Kept, NewTicket, Ticket, TicketBook, TicketRequest, TicketState, TicketStep, Tickets};

@@ -50,6 +50,8 @@ names! {
     EntryName,
     /// Which configuration was in force.
     PolicyRevision,
+    /// What a caller holds that does not wait; chosen by the adapter, and hard to guess.
+    TicketId,
     /// The name of what a call does in the world.
     EffectKey,
 }

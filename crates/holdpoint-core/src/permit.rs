@@ -113,8 +113,17 @@ struct Record {
 }
 
 enum Run {
-    Held { id: HoldId, thread: ThreadId, flight: Flight },
+    Held {
+        id: HoldId,
+        thread: ThreadId,
+        flight: Flight,
+    },
     Effect(EffectId),
+    /// What a caller said to the answer of a run that is over for its hold.
+    More {
+        thread: ThreadId,
+        effect: Option<EffectId>,
+    },
 }
 
 impl Completion {
@@ -129,6 +138,10 @@ impl Completion {
 
     pub(crate) fn of_effect(gate: &Gate, facts: Facts, id: EffectId) -> Self {
         Self::recorded(gate, facts, Run::Effect(id))
+    }
+
+    pub(crate) fn of_more(gate: &Gate, facts: Facts, thread: ThreadId, effect: Option<EffectId>) -> Self {
+        Self::recorded(gate, facts, Run::More { thread, effect })
     }
 
     fn recorded(gate: &Gate, facts: Facts, run: Run) -> Self {
@@ -194,6 +207,13 @@ impl Completion {
                 let _unchanged = journal.settle(id, settled, at).await;
                 Delivery(None)
             }
+            Run::More { effect, .. } => {
+                if let (Some(id), Ran::Succeeded) = (effect, ran) {
+                    // A write that fails leaves it unknown, as it was.
+                    let _unchanged = journal.settle(id, Settled::Done, at).await;
+                }
+                Delivery(None)
+            }
         }
     }
 
@@ -204,6 +224,10 @@ impl Completion {
             return;
         };
         let at = record.clock.now();
+        if let Run::More { .. } = &record.run {
+            // What went before was sent all the same.
+            return record.lost(at).await;
+        }
         let (thread, resolution) = (record.thread(), Resolution::DidNotRun);
         record.tell(What::Resolved { thread, resolution, by: Resolver::Adapter }, at).await;
         // Writes that fail leave it dispatched, which reads as *unknown*: refused until a person says that nothing ran.
@@ -216,6 +240,7 @@ impl Completion {
             Run::Effect(id) => {
                 let _unchanged = journal.settle(id, Settled::Void, at).await;
             }
+            Run::More { .. } => {}
         }
     }
 
@@ -228,6 +253,7 @@ impl Completion {
             let _unchanged = match &record.run {
                 Run::Held { id, .. } => record.journal.advance(*id, Step::Lose, at).await,
                 Run::Effect(id) => record.journal.settle(*id, Settled::Unknown, at).await,
+                Run::More { .. } => Ok(Moved::No),
             };
         }
     }
@@ -236,7 +262,7 @@ impl Completion {
 impl Record {
     fn thread(&self) -> Option<&ThreadId> {
         match &self.run {
-            Run::Held { thread, .. } => Some(thread),
+            Run::Held { thread, .. } | Run::More { thread, .. } => Some(thread),
             Run::Effect(_) => None,
         }
     }

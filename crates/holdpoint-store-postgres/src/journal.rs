@@ -3,6 +3,7 @@
 mod effects;
 mod rows;
 mod steps;
+mod tickets;
 
 use std::sync::Arc;
 

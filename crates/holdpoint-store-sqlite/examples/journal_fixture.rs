@@ -47,6 +47,14 @@ const SINCE_3: &str = "
     UPDATE effects SET state = 'unknown' WHERE id = 3;
 ";
 
+/// Tickets, one of them answered.
+const SINCE_4: &str = "
+    INSERT INTO tickets (id, state, principal, server, hold_id, request, opened_at, changed_at, expires_at) VALUES
+        ('ticket-1', 'open', 'ann', 'payments', 1, x'7b7d', 1, 1, 2000000000000000),
+        ('ticket-4', 'open', 'ann', 'payments', 4, x'7b7d', 1, 1, 2000000000000000);
+    UPDATE tickets SET state = 'answered', round = 1, answer = x'3432', changed_at = 2 WHERE id = 'ticket-4';
+";
+
 #[tokio::main]
 async fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -73,6 +81,9 @@ async fn make(path: &Path, schema: i64) {
     }
     if schema >= 3 {
         sqlx::raw_sql(SINCE_3).execute(&mut connection).await.unwrap();
+    }
+    if schema >= 4 {
+        sqlx::raw_sql(SINCE_4).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }

@@ -9,6 +9,7 @@ mod index;
 mod lease;
 mod rows;
 mod steps;
+mod tickets;
 
 use std::path::Path;
 use std::sync::Arc;

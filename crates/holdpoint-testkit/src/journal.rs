@@ -2,13 +2,14 @@ use crate::{ScriptedFault, lock};
 use async_trait::async_trait;
 use holdpoint_core::{
     EffectId, EffectKey, EffectRun, Found, HeldCall, HoldId, HoldState, Identity, Journal, JournalError,
-    Liveness, Moved, NewEffect, NewHold, Opened, Owner, ServerName, Settled, Step, Taken, TaskId,
+    Liveness, Moved, NewEffect, NewHold, Opened, Owner, ServerName, Settled, Step, Taken, TaskId, Ticket,
 };
 use jiff::Timestamp;
 use rows::{Rows, operation_of};
 use std::{collections::HashMap, sync::Mutex};
 
 mod rows;
+mod tickets;
 
 /// One kind of call to a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +48,18 @@ pub enum Operation {
     Settle,
     /// [`Journal::liveness`]
     Liveness,
+    /// [`holdpoint_core::TicketBook::open_ticket`]
+    OpenTicket,
+    /// [`holdpoint_core::TicketBook::ticket`]
+    Ticket,
+    /// [`holdpoint_core::TicketStep::Answer`]
+    AnswerTicket,
+    /// [`holdpoint_core::TicketStep::GoOn`]
+    GoOnWithTicket,
+    /// [`holdpoint_core::TicketStep::Cancel`]
+    CancelTicket,
+    /// [`holdpoint_core::TicketBook::forget_tickets`]
+    ForgetTickets,
 }
 
 /// How an operation fails.
@@ -112,6 +125,11 @@ impl MemoryJournal {
     /// Every effect, void ones included, in the order they were taken.
     pub fn runs(&self) -> Vec<EffectRun> {
         lock(&self.inner).rows.effects.clone()
+    }
+
+    /// Every ticket, in the order they were opened.
+    pub fn tickets(&self) -> Vec<Ticket> {
+        lock(&self.inner).rows.tickets.clone()
     }
 
     /// The states of all holds, in the order they were opened.

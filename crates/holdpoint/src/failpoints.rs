@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use holdpoint_core::{
     Answer, ApprovalToken, Approver, ApproverError, Ask, EffectId, EffectKey, EffectRun, Event, Found,
-    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, Opened,
-    Owner, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step, Submission, Taken,
-    TaskId, What,
+    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, NewTicket,
+    Opened, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step,
+    Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, What,
 };
 use jiff::Timestamp;
 use std::{
@@ -159,6 +159,41 @@ impl Journal for Mortal<dyn Journal> {
 
     async fn liveness(&self, owner: &Owner) -> Result<Liveness, JournalError> {
         self.die_at.pass("journal.liveness", self.port.liveness(owner)).await
+    }
+}
+
+#[async_trait]
+impl TicketBook for Mortal<dyn Journal> {
+    async fn open_ticket(&self, new: NewTicket) -> Result<Ticket, JournalError> {
+        self.die_at.pass("journal.open_ticket", self.port.open_ticket(new)).await
+    }
+
+    async fn ticket(
+        &self,
+        principal: &Principal,
+        server: &ServerName,
+        id: &TicketId,
+    ) -> Result<Option<Ticket>, JournalError> {
+        self.port.ticket(principal, server, id).await
+    }
+
+    async fn advance_ticket(
+        &self,
+        id: &TicketId,
+        round: u32,
+        step: TicketStep,
+        at: Timestamp,
+    ) -> Result<Moved, JournalError> {
+        let point = match &step {
+            TicketStep::Answer { .. } => "journal.answer_ticket",
+            TicketStep::GoOn { .. } => "journal.go_on_with_ticket",
+            TicketStep::Cancel => "journal.cancel_ticket",
+        };
+        self.die_at.pass(point, self.port.advance_ticket(id, round, step, at)).await
+    }
+
+    async fn forget_tickets(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
+        self.port.forget_tickets(now, limit).await
     }
 }
 

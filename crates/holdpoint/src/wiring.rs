@@ -355,7 +355,8 @@ fn start_timeline(approver: &Arc<GateApprover>, audit: &AuditLog, settings: Time
     Timeline::start(Arc::clone(approver), Arc::new(audit.clone()), Arc::new(SystemClock), options)
 }
 
-/// Once in a while, results that nobody came back for are forgotten: they may hold what should not lie around.
+/// Once in a while, results that nobody came back for are forgotten, and tickets that have expired: they may hold what
+/// should not lie around.
 async fn forget_results(journal: Arc<dyn Journal>, kept: Duration, stop: CancellationToken) {
     let every = kept.clamp(FORGET_EVERY_MIN, FORGET_EVERY_MAX);
     loop {
@@ -363,10 +364,12 @@ async fn forget_results(journal: Arc<dyn Journal>, kept: Duration, stop: Cancell
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
+        let now = clock::now();
+        // What a failure leaves is forgotten next time.
+        let _later = journal.forget_tickets(now, RESULTS_MAX).await;
         let Ok(held) = journal.live(RESULTS_MAX).await else {
             continue;
         };
-        let now = clock::now();
         let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
         for held in held.iter().filter(|held| held.state == HoldState::Done) {
             let ran_at = held.claim.as_ref().map_or(held.opened_at, |(_, at)| *at);

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use holdpoint_core::{
     CallDigest, EffectKey, EffectState, Ending, HeldCall, HoldId, HoldState, Identity, Journal, Moved, Owner,
-    Principal, Resolution, ServerName, Settled, Step, StoredResult, TaskId, ToolName,
+    Principal, Resolution, ServerName, Settled, Step, StoredResult, TaskId, TicketBook, TicketId,
+    TicketState, TicketStep, ToolName,
 };
 use holdpoint_store_sqlite::SqliteJournal;
 use jiff::Timestamp;
@@ -69,7 +70,7 @@ fn each_schema_has_a_fixture() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_in_every_state_is_read_and_gone_on_with() {
-    for schema in 1..=3 {
+    for schema in 1..=4 {
         let folder = TempDir::new().unwrap();
         let journal = open(&folder, schema).await;
         for (state, id) in STATES.into_iter().zip(1..) {
@@ -118,4 +119,19 @@ async fn effects_and_revisions_of_schema_3() {
     let run = runs.iter().find(|run| run.hold == Some(HoldId(21))).unwrap();
     assert_eq!(journal.settle(run.id, Settled::Void, at()).await.unwrap(), Moved::Yes);
     assert_eq!(held(&journal, 21).await.state, HoldState::Void);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_of_schema_4() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(&folder, 4).await;
+    let identity = identity(CallDigest::from_bytes([1; 32]));
+    for (name, hold, state) in [("ticket-1", 1, TicketState::Open), ("ticket-4", 4, TicketState::Answered)] {
+        let found = journal.ticket(&identity.principal, &identity.server, &TicketId::new(name)).await;
+        let ticket = found.unwrap().unwrap();
+        assert_eq!((ticket.hold, ticket.state), (HoldId(hold), state));
+        assert_eq!(ticket.request.as_bytes(), b"{}");
+        let moved = journal.advance_ticket(&ticket.id, ticket.round, TicketStep::Cancel, at()).await;
+        assert_eq!(moved.unwrap(), Moved::Yes);
+    }
 }

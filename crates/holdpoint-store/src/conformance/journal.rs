@@ -14,6 +14,7 @@ mod holds;
 mod races;
 mod steps;
 mod threads;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -66,6 +67,11 @@ pub async fn run<P: Processes>(make: impl AsyncFn() -> P) {
         effects::settling_an_effect_resolves_its_hold,
         effects::what_came_of_an_effect_stays,
         effects::effects_are_listed_by_what_a_person_has_to_do,
+        tickets::a_ticket_is_read_back_by_its_principal_alone,
+        tickets::a_ticket_needs_a_number_of_its_own_and_a_hold,
+        tickets::only_the_steps_of_a_tickets_diagram_are_made,
+        tickets::expired_tickets_are_forgotten,
+        tickets::of_many_that_go_on_with_a_ticket_one_does,
         races::of_many_that_open_claim_and_run_one_does,
         races::of_many_calls_for_one_thread_one_gets_it,
         races::of_many_that_take_an_effect_one_has_it,

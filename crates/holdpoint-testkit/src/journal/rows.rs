@@ -3,7 +3,7 @@
 use super::Operation;
 use holdpoint_core::{
     EffectId, EffectKey, EffectRun, EffectState, Found, HeldCall, HoldId, HoldState, Identity, Moved,
-    NewEffect, NewHold, Opened, Ran, Resolution, ServerName, Settled, Step, Taken, TaskId,
+    NewEffect, NewHold, Opened, Ran, Resolution, ServerName, Settled, Step, Taken, TaskId, Ticket,
 };
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ pub(super) struct Rows {
     /// When each hold last changed.
     changed_at: Vec<Timestamp>,
     pub(super) effects: Vec<EffectRun>,
+    pub(super) tickets: Vec<Ticket>,
 }
 
 impl Rows {

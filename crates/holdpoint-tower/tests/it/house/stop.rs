@@ -5,9 +5,9 @@ use super::{House, Ways, tool::answer};
 use async_trait::async_trait;
 use holdpoint_core::{
     Answer, ApprovalToken, Approver, ApproverError, Ask, EffectId, EffectKey, EffectRun, Event, Found,
-    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, Opened,
-    Owner, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step, Submission, Taken,
-    TaskId, ToolCall,
+    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, NewTicket,
+    Opened, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step,
+    Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, ToolCall,
 };
 use holdpoint_testkit::{MemoryJournal, MemoryRecorder, ScriptedApprover};
 use jiff::Timestamp;
@@ -118,6 +118,36 @@ impl Approver for Behind<ScriptedApprover> {
 
     async fn redeem(&self, task: &TaskId, token: &ApprovalToken) -> Result<Redemption, ApproverError> {
         self.stop.around(self.inner.redeem(task, token)).await
+    }
+}
+
+#[async_trait]
+impl TicketBook for Behind<MemoryJournal> {
+    async fn open_ticket(&self, new: NewTicket) -> Result<Ticket, JournalError> {
+        self.stop.around(self.inner.open_ticket(new)).await
+    }
+
+    async fn ticket(
+        &self,
+        principal: &Principal,
+        server: &ServerName,
+        id: &TicketId,
+    ) -> Result<Option<Ticket>, JournalError> {
+        self.stop.around(self.inner.ticket(principal, server, id)).await
+    }
+
+    async fn advance_ticket(
+        &self,
+        id: &TicketId,
+        round: u32,
+        step: TicketStep,
+        at: Timestamp,
+    ) -> Result<Moved, JournalError> {
+        self.stop.around(self.inner.advance_ticket(id, round, step, at)).await
+    }
+
+    async fn forget_tickets(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
+        self.stop.around(self.inner.forget_tickets(now, limit)).await
     }
 }
 
