@@ -29,8 +29,13 @@ await drive(async (target) => {
   return {
     connected: { server: client.getServerVersion() ?? null, protocol: client.getNegotiatedProtocolVersion() ?? null },
     list: () => client.listTools(),
-    call: (command, call) =>
-      client.callTool({ name: command.tool, arguments: command.arguments }, requestOptions(command, call)),
+    call: (command, call) => {
+      // What the client tells itself while it answers `input_required` did not come over the wire.
+      const own = (progress) => /^Fulfilling input required/.test(progress.message ?? '');
+      const onprogress = call.onprogress && ((progress) => own(progress) || call.onprogress(progress));
+      const options = requestOptions(command, { ...call, onprogress });
+      return client.callTool({ name: command.tool, arguments: command.arguments }, options);
+    },
     close: () => client.close(),
     kind: (error) =>
       /timeout/i.test(String(error.code)) ? 'timeout' : typeof error.code === 'number' ? 'protocol' : 'transport',

@@ -6,6 +6,9 @@ mod kept;
 mod recheck;
 mod revise;
 mod token;
+mod withdraw;
+
+pub use withdraw::Withdrawal;
 
 use crate::{
     Admission, Ask, Caller, Completion, Ending, Event, Facts, Found, Gate, Grounds, HeldCall, Hold, HoldId,

@@ -48,7 +48,7 @@ pub use effect::{
     Effect, EffectId, EffectRun, EffectState, NewEffect, Question, Reconcile, Settled, Taken, Verdict,
 };
 pub use gate::{Admission, Caller, Gate, GateParts, HoldLimits};
-pub use hold::{Continued, Proposed};
+pub use hold::{Continued, Proposed, Withdrawal};
 pub use interest::{Interest, InterestHandle, Stance};
 pub use journal::{
     Ending, Found, HeldCall, HoldId, HoldState, Identity, Journal, JournalError, Liveness, Moved, NewHold,

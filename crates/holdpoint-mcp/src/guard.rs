@@ -6,12 +6,14 @@ use crate::{
     message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
-    waiting::{Client, WaitMode, Waiting, Waits, choose},
+    waiting::{Client, Comeback, Declined, Later, StateKey, Turn, WaitMode, Waiting, Waits, choose},
 };
 use bytes::Bytes;
-use holdpoint_core::{Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{
+    Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName, Withdrawal,
+};
 use serde_json::{Map, Value};
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// The member of [`ToolCall::extra`] that says which server of the name it is. No client may send one.
 const PLACE_KEY: &str = "dev.holdpoint/place";
@@ -41,6 +43,8 @@ pub struct Guard {
     pub actions: Arc<dyn ToolActions>,
     /// Which tool definitions were accepted.
     pub pins: Arc<dyn Pins>,
+    /// Seals what clients carry while their calls wait.
+    pub states: StateKey,
 }
 
 impl Guard {
@@ -56,6 +60,32 @@ impl Guard {
             // Nobody serves tasks yet; whoever knows them knows legs.
             Waiting::Task => choose(&Waits { mode: WaitMode::Legs, ..waits }, client, progress),
             chosen @ (Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. }) => chosen,
+        }
+    }
+
+    /// On what terms one request of a call waits. The error is the answer to it.
+    pub(crate) async fn terms(
+        &self,
+        call: &ToolCall,
+        client: &Client,
+        comeback: Option<&Comeback>,
+        frame: &CallFrame,
+    ) -> Result<Terms, Vec<u8>> {
+        let waiting = self.waiting(&call.tool, client, frame);
+        let declined = self.actions.waits(&self.server, call.tool.as_str()).declined;
+        let turn = Later::of(&waiting, comeback, declined, call, (&self.states, &self.gate));
+        let turn =
+            turn.map_err(|unsealed| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &unsealed.to_string()));
+        let (patience, at_most) = waiting.patience();
+        match turn? {
+            Turn::Waits(later) => Ok(Terms { patience, at_most, later }),
+            Turn::Declined(declined) => {
+                let withdrawal = match declined {
+                    Declined::Withdraw => self.gate.withdraw(call.clone()).await,
+                    Declined::Leave => Withdrawal::StaysOpen,
+                };
+                Err(reply::ended(frame, &Ended::LinkDeclined(withdrawal)))
+            }
         }
     }
 
@@ -79,6 +109,9 @@ impl Guard {
         principal: &Principal,
         task: &TaskId,
     ) -> Option<ToolCall> {
+        if message.comeback.is_some() {
+            return None;
+        }
         let (tool, definition) = match self.actions.action(&self.server, &message.name) {
             Action::Gate | Action::Once => return None,
             Action::Deny => (ToolName::new(&*message.name), None),
@@ -92,6 +125,15 @@ impl Guard {
     }
 }
 
+/// On what terms one request of a call waits.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) patience: Duration,
+    pub(crate) at_most: Option<Duration>,
+    /// What is said where it would be told to come back; `None`: just that.
+    pub(crate) later: Option<Arc<Later>>,
+}
+
 /// A call that has been read as far as its tool needs it, on its own feet.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -99,6 +141,7 @@ pub(crate) struct Reading {
     /// Members of `_meta` that a request of our own in its name must have, as raw JSON.
     pub(crate) protocol: String,
     pub(crate) client: Client,
+    pub(crate) comeback: Option<Comeback>,
     name: Box<str>,
     action: Action,
     arguments: Arguments,
@@ -118,10 +161,11 @@ impl Reading {
         let frame = message.frame(bytes);
         let action = guard.actions.action(&guard.server, &message.name);
         let (arguments, extra) = match action {
-            Action::Pass | Action::Deny => {
+            // What it came with is sealed over its arguments.
+            Action::Pass | Action::Deny if message.comeback.is_none() => {
                 (message.arguments.map_or_else(Arguments::absent, Arguments::unread), Map::new())
             }
-            Action::Gate | Action::Once => {
+            Action::Pass | Action::Deny | Action::Gate | Action::Once => {
                 let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
                 let arguments = arguments
                     .map_err(|error| reply::ended(&frame, &Ended::InvalidArguments(error.to_string())))?;
@@ -134,7 +178,18 @@ impl Reading {
             }
         };
         let protocol = protocol(message);
-        Ok(Self { frame, protocol, client, name: (&*message.name).into(), action, arguments, extra, task })
+        let comeback = message.comeback.clone();
+        Ok(Self {
+            frame,
+            protocol,
+            client,
+            comeback,
+            name: (&*message.name).into(),
+            action,
+            arguments,
+            extra,
+            task,
+        })
     }
 
     /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. The

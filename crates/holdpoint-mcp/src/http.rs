@@ -8,7 +8,7 @@
 //!    headers that name another method or tool.
 //! 5. Everything that owes a 4xx is answered before a stream is opened. If the decision takes longer than a second, the
 //!    stream is opened, with a comment every 15 seconds, since clients and proxies give up on silence.
-//! 6. A closed stream cancels a call of the stateless era. In the handshake era it does not: the hold stays open, and
+//! 6. A closed stream cancels a call of the stateless era, in each of its legs; a leg that has ended is no stream any more. In the handshake era it does not: the hold stays open, and
 //!    the same call sent again joins it.
 //! 7. A request is sent once. Only one of which no byte went out, on a connection that had been closed, is sent on
 //!    another. Redirects are not followed.
@@ -42,7 +42,7 @@ use crate::{
     message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
     reply,
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
-    waiting::Client,
+    waiting::{Client, Comeback},
 };
 use agreement::Disagreement;
 use bytes::Bytes;
@@ -189,7 +189,18 @@ impl Proxy {
         };
         match message::look(&bytes) {
             Err(refused) => body::json(StatusCode::BAD_REQUEST, reply::refused(&refused)),
-            Ok(Message::One(Single::Call(call))) => self.post_call(parts, &bytes, &call, session).await,
+            Ok(Message::One(Single::Call(call))) => {
+                let Some((bytes, comeback)) = Comeback::take_off(&call, &bytes) else {
+                    return self.post_call(parts, &bytes, &call, session).await;
+                };
+                match message::call_in(&bytes) {
+                    Some(mut call) => {
+                        call.comeback = Some(comeback);
+                        self.post_call(parts, &bytes, &call, session).await
+                    }
+                    None => refusal(&Refused::unclear()),
+                }
+            }
             Ok(Message::One(single)) => self.post_other(parts, &bytes, &[single], session).await,
             Ok(Message::Batch(messages)) => {
                 if !checks::has_batches(&parts.headers) {

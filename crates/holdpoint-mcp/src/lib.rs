@@ -39,4 +39,4 @@ pub use actions::{Action, GateEverything, ToolActions};
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};
-pub use waiting::{Declined, WaitMode, Waits};
+pub use waiting::{Declined, StateKey, WaitMode, Waits};

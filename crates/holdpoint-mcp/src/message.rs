@@ -68,6 +68,11 @@ impl<'a> Refused<'a> {
         Self::new(None, INVALID_REQUEST, "this session's protocol revision has no batches")
     }
 
+    /// Without our own members it is no call any more.
+    pub(crate) fn unclear() -> Self {
+        Self::new(None, INVALID_PARAMS, "`params` cannot be read")
+    }
+
     /// A batch that would have to be taken apart.
     pub(crate) fn batch_with_call() -> Self {
         let problem = "a batch with `tools/call` in it is not forwarded: send the calls one by one";
@@ -136,6 +141,19 @@ fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
         return Err(Refused::new(echo, INVALID_REQUEST, problem));
     }
     Ok(Single::Other { method, id, params })
+}
+
+/// The tool call that `bytes` are, if they are one.
+pub(crate) fn call_in(bytes: &[u8]) -> Option<Box<CallMessage<'_>>> {
+    match look(bytes) {
+        Ok(Message::One(Single::Call(call))) => Some(call),
+        Ok(
+            Message::One(Single::Other { .. } | Single::Answer)
+            | Message::Batch(_)
+            | Message::BatchWithCall(_),
+        )
+        | Err(_) => None,
+    }
 }
 
 /// Whether `message` is the answer to the request `id`.

@@ -3,7 +3,7 @@
 use crate::message::{IdKey, Object, text_of};
 use holdpoint_core::{Hold, Onlooker};
 use serde_json::{Value, value::RawValue};
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 use tokio::sync::watch;
 
 /// Some clients give up on a stream that is silent for longer.
@@ -67,13 +67,24 @@ fn replaced(message: &str, part: &RawValue, text: &str) -> Option<Vec<u8>> {
 }
 
 /// Hears from the kernel what a call waits for.
-#[derive(Debug)]
-pub(crate) struct Sight(watch::Sender<Option<String>>);
+pub(crate) struct Sight {
+    text: watch::Sender<Option<String>>,
+    at_once: OnHold,
+}
+
+/// What is done as soon as a call is held.
+pub(crate) type OnHold = Box<dyn Fn(&Hold) + Send + Sync>;
 
 impl Sight {
-    pub(crate) fn pair() -> (Self, watch::Receiver<Option<String>>) {
-        let (sender, receiver) = watch::channel(None);
-        (Self(sender), receiver)
+    pub(crate) fn pair(at_once: OnHold) -> (Self, watch::Receiver<Option<String>>) {
+        let (text, receiver) = watch::channel(None);
+        (Self { text, at_once }, receiver)
+    }
+}
+
+impl fmt::Debug for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sight").field(&self.text).finish()
     }
 }
 
@@ -85,7 +96,8 @@ impl Onlooker for Sight {
         };
         // Words of Gate, on somebody's terminal.
         let shown = text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
-        self.0.send_replace(Some(shown));
+        self.text.send_replace(Some(shown));
+        (self.at_once)(hold);
     }
 }
 

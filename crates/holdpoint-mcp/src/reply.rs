@@ -4,7 +4,7 @@ use crate::{
     message::{CallFrame, Object, Refused},
     outcome,
 };
-use holdpoint_core::{EffectKey, Rejection, StoredResult};
+use holdpoint_core::{EffectKey, Rejection, StoredResult, Withdrawal};
 use serde_json::json;
 use std::borrow::Cow;
 
@@ -27,6 +27,8 @@ pub(crate) enum Ended {
     NotSent,
     /// Withdrawn before it was sent.
     Cancelled,
+    /// The client's user did not want to see where to approve it.
+    LinkDeclined(Withdrawal),
     /// It ran, but the answer is larger than we carry.
     AnswerTooLarge,
 }
@@ -38,7 +40,7 @@ impl Ended {
             Self::DefinitionChanged { .. } | Self::DefinitionUnusable(_) => "mismatch",
             Self::Unavailable(_) | Self::NotSent => "unavailable",
             Self::Busy => "busy",
-            Self::Cancelled => "cancelled",
+            Self::Cancelled | Self::LinkDeclined(_) => "cancelled",
             Self::AnswerTooLarge => "outcome_unknown",
         }
     }
@@ -47,8 +49,11 @@ impl Ended {
         match self {
             Self::InvalidArguments(_) => "other_call",
             Self::DefinitionChanged { .. } | Self::DefinitionUnusable(_) | Self::AnswerTooLarge => "no",
-            Self::Unavailable(_) | Self::NotSent | Self::Cancelled => "ask_again",
-            Self::Busy => "same_call",
+            Self::Unavailable(_)
+            | Self::NotSent
+            | Self::Cancelled
+            | Self::LinkDeclined(Withdrawal::Withdrawn) => "ask_again",
+            Self::Busy | Self::LinkDeclined(Withdrawal::StaysOpen) => "same_call",
         }
     }
 
@@ -80,6 +85,15 @@ impl Ended {
                     .into()
             }
             Self::Cancelled => "This call was cancelled. It did not run.".into(),
+            Self::LinkDeclined(withdrawal) => {
+                let review = match withdrawal {
+                    Withdrawal::Withdrawn => "Its review was withdrawn: sending the call again asks anew.",
+                    Withdrawal::StaysOpen => "Its review stays open: the same call sent again waits for it.",
+                };
+                format!(
+                    "The user did not want to open the review of this call. The call did not run. {review}"
+                )
+            }
             Self::AnswerTooLarge => {
                 "The tool ran, but its answer is larger than can be passed on. Do not send the \
                                      call again."

@@ -14,8 +14,12 @@
 //! 3. Whatever the mode, the call is decided by the kernel and its hold is in the journal: a mode is only a way to wait.
 
 mod client;
+mod legs;
+mod state;
 
 pub(crate) use client::Client;
+pub(crate) use legs::{Comeback, Later, Turn};
+pub use state::StateKey;
 
 use client::Profile;
 use std::time::Duration;

@@ -24,7 +24,8 @@ use holdpoint_core::{
     Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
 use holdpoint_mcp::{
-    Action, Declined, Guard, Place, ServerAddress, ToolActions, WaitMode, Waits, stdio::ChildCommand,
+    Action, Declined, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
+    stdio::ChildCommand,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::SignedDuration;
@@ -59,6 +60,7 @@ pub(crate) struct Wiring {
     policy: Arc<LivePolicy>,
     fingerprints: [u8; 32],
     pins: Arc<PinFolder>,
+    states: StateKey,
     journal: OpenJournal,
     audit: AuditLog,
     timeline: Timeline,
@@ -201,6 +203,11 @@ impl Wiring {
         let Terms { hold, journal, audit, timeline } = terms;
         let limits = limits(hold)?;
         let policy = Arc::new(LivePolicy::new(policy));
+        let shared = journal.is_some().then(|| StateKey::derived(address.key.expose().as_bytes()));
+        let states = match shared {
+            Some(states) => states,
+            None => StateKey::new(data.key("request-states")?),
+        };
         let approver = Arc::new(address.approver(data)?);
         let owner = journals::owner()?;
         let journal = OpenJournal::open(journal, data, owner.clone()).await?;
@@ -231,6 +238,7 @@ impl Wiring {
             policy,
             fingerprints,
             pins: Arc::new(PinFolder::open(data)?),
+            states,
             journal,
             audit,
             timeline,
@@ -248,6 +256,7 @@ impl Wiring {
             gate: Arc::clone(&self.gate),
             actions: Arc::clone(&self.actions),
             pins: Arc::clone(&self.pins) as Arc<dyn holdpoint_mcp::Pins>,
+            states: self.states.clone(),
         }
     }
 

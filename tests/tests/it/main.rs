@@ -20,6 +20,7 @@ mod gate_trouble;
 mod http;
 mod kills;
 mod later;
+mod legs;
 mod lifetime;
 mod neighbours;
 mod pipes;

@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     catalog::AtServer,
-    guard::{Answer, Reading},
+    guard::{Answer, Reading, Terms},
     message::{CallFrame, CallMessage},
-    progress::Sight,
+    progress::{OnHold, Sight},
     reply::{self, Ended},
     upstream::{SendError, UpstreamBody},
-    waiting::Client,
+    waiting::{Client, Later},
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -67,15 +67,19 @@ struct Outbound {
 }
 
 #[derive(Clone, Debug)]
-struct Told(Arc<CallFrame>);
+struct Told {
+    frame: Arc<CallFrame>,
+    later: Option<Arc<Later>>,
+}
 
 impl Adapter<Outcome> for Told {
     fn reject(&self, rejection: &Rejection) -> Outcome {
-        Outcome::Ours(reply::rejected(&self.0, rejection))
+        let later = self.later.as_ref().and_then(|later| later.answer(&self.frame, rejection));
+        Outcome::Ours(later.unwrap_or_else(|| reply::rejected(&self.frame, rejection)))
     }
 
     fn replay(&self, result: StoredResult, delivery: Delivery) -> Outcome {
-        Outcome::Kept(reply::replayed(&self.0, &result), delivery)
+        Outcome::Kept(reply::replayed(&self.frame, &result), delivery)
     }
 }
 
@@ -138,7 +142,7 @@ impl Proxy {
         if let Some(call) = self.options.guard.at_once(message, &session.catalog, principal, &task) {
             let frame = Arc::new(message.frame(bytes.clone()));
             checks::strip_request(&mut parts.headers);
-            let answering = self.ask(&frame, parts.headers, None, call.into());
+            let answering = self.ask(&frame, parts.headers, None, None, call.into());
             return match answering.await {
                 Ok(outcome) => self.respond(outcome, &session).await,
                 Err(never) => match never {},
@@ -172,7 +176,7 @@ impl Proxy {
         let source =
             Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
-        let client = reading.client.clone();
+        let (client, comeback) = (reading.client.clone(), reading.comeback.clone());
         let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
             Ok(call) => call,
             Err(Answer { status, message }) => {
@@ -190,9 +194,14 @@ impl Proxy {
         checks::strip_request(&mut parts.headers);
         // It may have to go on in a stream of ours.
         parts.headers.remove(header::ACCEPT_ENCODING);
-        let (sight, seen) = Sight::pair();
+        let terms = guard.terms(&call, &client, comeback.as_ref(), &frame).await;
+        let Terms { patience, at_most, later } = match terms {
+            Ok(terms) => terms,
+            Err(answer) => return body::json(StatusCode::OK, answer),
+        };
+        let held = Arc::clone(&registered.held);
+        let (sight, seen) = Sight::pair(end_early(later.clone(), Arc::clone(&held)));
         let server = Arc::new(AtServer { catalog: Arc::clone(&session.catalog), source });
-        let (patience, at_most) = guard.waiting(&call.tool, &client, &frame).patience();
         let caller = Caller {
             patience,
             at_most,
@@ -202,9 +211,8 @@ impl Proxy {
             standing: self.options.standing.clone(),
             probe: Some(server),
         };
-        let held = Arc::clone(&registered.held);
-        let answering =
-            self.ask(&frame, parts.headers, Some(Arc::clone(&held)), Attended { call, caller: Some(caller) });
+        let attended = Attended { call, caller: Some(caller) };
+        let answering = self.ask(&frame, parts.headers, Some(Arc::clone(&held)), later, attended);
         let mut deciding = Deciding {
             answering: Some(answering),
             held,
@@ -230,10 +238,11 @@ impl Proxy {
         frame: &Arc<CallFrame>,
         headers: HeaderMap,
         held: Option<Arc<Held>>,
+        later: Option<Arc<Later>>,
         attended: Attended,
     ) -> Answering {
         let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
-        let told = Told(Arc::clone(&frame));
+        let told = Told { frame: Arc::clone(&frame), later };
         let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers: Mutex::new(headers), held }));
         let gate = Arc::clone(&self.options.guard.gate);
         Box::pin(GateLayer::new(gate, told).layer(dispatch).oneshot(attended))
@@ -249,6 +258,15 @@ impl Proxy {
             Outcome::NoAnswer(error) => self.unreachable(&error),
         }
     }
+}
+
+/// A client that is to be shown a link hears of it as soon as its call is held; nobody waits then, and the hold stays.
+fn end_early(later: Option<Arc<Later>>, held: Arc<Held>) -> OnHold {
+    Box::new(move |hold| {
+        if later.as_ref().is_some_and(|later| later.shows(hold.review_url.as_deref())) {
+            held.gone();
+        }
+    })
 }
 
 /// A call that is being decided. Dropped before that, its client has left: in the stateless era that withdraws the

@@ -1,4 +1,5 @@
 use super::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, Refused, text_of};
+use crate::waiting::Comeback;
 use bytes::Bytes;
 use holdpoint_core::{TaskId, check_unambiguous};
 use serde_json::{Map, Value, value::RawValue};
@@ -19,6 +20,9 @@ pub(crate) struct CallMessage<'a> {
     /// The raw value, an object.
     pub(crate) arguments: Option<&'a str>,
     pub(crate) meta: Meta<'a>,
+    /// What it came with for us, taken off.
+    pub(crate) comeback: Option<Comeback>,
+    params: &'a RawValue,
     /// Members of `params` that are none of the above.
     extra: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// Where `arguments` stands in the message.
@@ -61,8 +65,8 @@ impl<'a> CallMessage<'a> {
             return Err(Refused::new(None, INVALID_REQUEST, problem));
         };
         let refuse = |problem: String| Refused::new(Some(id_raw), INVALID_PARAMS, problem);
-        let params = params.ok_or_else(|| refuse("`tools/call` needs `params`".into()))?;
-        let params = Object::read(params.get()).map_err(|flaw| refuse(format!("`params` {flaw}")))?;
+        let params_raw = params.ok_or_else(|| refuse("`tools/call` needs `params`".into()))?;
+        let params = Object::read(params_raw.get()).map_err(|flaw| refuse(format!("`params` {flaw}")))?;
         params
             .refuse_variants_of(&["name", "arguments", "_meta"])
             .map_err(|flaw| refuse(format!("`params` {flaw}")))?;
@@ -76,11 +80,41 @@ impl<'a> CallMessage<'a> {
         let is_extra = |(key, _): &(Cow<'_, str>, _)| !matches!(&**key, "name" | "arguments" | "_meta");
         let extra = params.into_members().filter(is_extra).collect();
         let span = arguments.map(|arguments| place(text, arguments));
-        Ok(Self { id_raw, id, name, arguments, meta, extra, span })
+        let comeback = None;
+        Ok(Self { id_raw, id, name, arguments, meta, comeback, params: params_raw, extra, span })
     }
 
     pub(crate) fn is_modern(&self) -> bool {
         self.meta.version.is_some()
+    }
+
+    /// A further parameter.
+    pub(crate) fn extra_member(&self, name: &str) -> Option<&'a RawValue> {
+        self.extra.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// The message that this was read from without some members of `params`; every other byte stays as it is.
+    pub(crate) fn without(&self, message: &[u8], names: &[&str]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(message).ok()?;
+        let members = Object::read_leniently(self.params.get()).ok()?;
+        let mut from = place(text, self.params.get()).start.checked_add(1)?;
+        let mut rest = text.get(..from)?.to_owned();
+        let mut is_first = true;
+        for (name, value) in members.into_members() {
+            let end = place(text, value.get()).end;
+            // With what stands before it: space, and a comma unless it is the first.
+            let member = text.get(from..end)?;
+            from = end;
+            if names.contains(&&*name) {
+                continue;
+            }
+            let member =
+                if is_first { member.trim_start().strip_prefix(',').unwrap_or(member) } else { member };
+            rest.push_str(member);
+            is_first = false;
+        }
+        rest.push_str(text.get(from..)?);
+        Some(rest.into_bytes())
     }
 
     /// Every further parameter that could change the effect.

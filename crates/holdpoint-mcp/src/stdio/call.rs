@@ -6,11 +6,11 @@ use super::{
 };
 use crate::{
     catalog::AtServer,
-    guard::Reading,
+    guard::{Reading, Terms},
     message::{CallFrame, CallMessage, IdKey},
-    progress::{Sight, TICK, waits},
+    progress::{OnHold, Sight, TICK, waits},
     reply::{self, Ended},
-    waiting::Client,
+    waiting::{Client, Later},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -51,10 +51,16 @@ struct Dispatch {
 }
 
 #[derive(Clone, Debug)]
-struct Told(Arc<CallFrame>);
+struct Told {
+    frame: Arc<CallFrame>,
+    later: Option<Arc<Later>>,
+}
 
 impl Adapter<Outcome> for Told {
     fn reject(&self, rejection: &Rejection) -> Outcome {
+        if let Some(later) = self.later.as_ref().and_then(|later| later.answer(&self.frame, rejection)) {
+            return Outcome::Ours(later);
+        }
         match rejection {
             Rejection::Cancelled { .. } => Outcome::Silence,
             Rejection::DeniedByConfig { .. }
@@ -67,12 +73,12 @@ impl Adapter<Outcome> for Told {
             | Rejection::Mismatch { .. }
             | Rejection::Busy { .. }
             | Rejection::OutcomeUnknown { .. }
-            | Rejection::AlreadyDone { .. } => Outcome::Ours(reply::rejected(&self.0, rejection)),
+            | Rejection::AlreadyDone { .. } => Outcome::Ours(reply::rejected(&self.frame, rejection)),
         }
     }
 
     fn replay(&self, result: StoredResult, delivery: Delivery) -> Outcome {
-        let mut line = reply::replayed(&self.0, &result);
+        let mut line = reply::replayed(&self.frame, &result);
         line.push(b'\n');
         Outcome::Answer(line.into(), delivery)
     }
@@ -101,10 +107,17 @@ impl Service<PermittedCall> for Dispatch {
 }
 
 impl Session {
-    fn ask(self: &Arc<Self>, frame: &Arc<CallFrame>, attended: Attended) -> Answering {
+    fn ask(
+        self: &Arc<Self>,
+        frame: &Arc<CallFrame>,
+        later: Option<Arc<Later>>,
+        attended: Attended,
+    ) -> Answering {
         let dispatch = Dispatch { session: Arc::clone(self), frame: Arc::clone(frame) };
         let gate = Arc::clone(&self.options.guard.gate);
-        Box::pin(GateLayer::new(gate, Told(Arc::clone(frame))).layer(dispatch).oneshot(attended))
+        Box::pin(
+            GateLayer::new(gate, Told { frame: Arc::clone(frame), later }).layer(dispatch).oneshot(attended),
+        )
     }
 
     fn task_of(&self, message: &CallMessage<'_>) -> TaskId {
@@ -120,7 +133,7 @@ impl Session {
             return false;
         };
         let frame = Arc::new(message.frame(Bytes::copy_from_slice(line)));
-        let mut answering = self.ask(&frame, call.into());
+        let mut answering = self.ask(&frame, None, call.into());
         match (&mut answering).now_or_never() {
             Some(Ok(Outcome::Sent | Outcome::Silence)) => {}
             Some(Ok(Outcome::Ours(message))) => self.to_client.push_message(&message),
@@ -184,15 +197,20 @@ impl Session {
         interest: Interest,
     ) -> Outcome {
         let (protocol, client) = (reading.protocol.clone(), reading.client.clone());
+        let comeback = reading.comeback.clone();
         let source = Arc::new(Own { session: Arc::clone(self), protocol });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
         let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
             Ok(call) => call,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer.message)),
         };
-        let (sight, mut seen) = Sight::pair();
+        let terms = match guard.terms(&call, &client, comeback.as_ref(), frame).await {
+            Ok(terms) => terms,
+            Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer)),
+        };
+        let Terms { patience, at_most, later } = terms;
+        let (sight, mut seen) = Sight::pair(self.end_early(later.clone(), frame));
         let server = Arc::new(AtServer { catalog: Arc::clone(&self.catalog), source });
-        let (patience, at_most) = guard.waiting(&call.tool, &client, frame).patience();
         let caller = Caller {
             patience,
             at_most,
@@ -202,7 +220,7 @@ impl Session {
             standing: self.options.standing.clone(),
             probe: Some(server),
         };
-        let mut answering = self.ask(frame, Attended { call, caller: Some(caller) });
+        let mut answering = self.ask(frame, later, Attended { call, caller: Some(caller) });
         let outcome = tokio::select! {
             outcome = &mut answering => outcome,
             never = self.tell_progress(frame, &mut seen) => match never {},
@@ -214,6 +232,18 @@ impl Session {
             Ok(outcome) => outcome,
             Err(never) => match never {},
         }
+    }
+
+    /// A client that is to be shown a link hears of it as soon as its call is held; nobody waits then, and the hold stays.
+    fn end_early(self: &Arc<Self>, later: Option<Arc<Later>>, frame: &Arc<CallFrame>) -> OnHold {
+        let (session, id) = (Arc::clone(self), frame.id.clone());
+        Box::new(move |hold| {
+            if later.as_ref().is_some_and(|later| later.shows(hold.review_url.as_deref()))
+                && let Some(CallState::Waiting(handle)) = lock(&session.calls).get(&id)
+            {
+                handle.gone();
+            }
+        })
     }
 
     fn unless_cancelled(&self, frame: &CallFrame, outcome: Outcome) -> Outcome {

@@ -8,7 +8,7 @@ use crate::{
         Single, text_of,
     },
     reply,
-    waiting::Client,
+    waiting::{Client, Comeback},
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ impl Session {
             Err(refused) => self.to_client.push_message(&reply::refused(&refused)),
             Ok(Message::One(Single::Call(call))) => {
                 if self.id_is_free(Some(call.id_raw)) {
-                    self.call(&call, line);
+                    self.any_call(&call, line);
                 }
             }
             Ok(Message::One(single)) => {
@@ -134,6 +134,20 @@ impl Session {
                 drop(calls);
                 self.withdraw(&id)
             }
+        }
+    }
+
+    /// A call, or one that a client sends again because we told it to.
+    fn any_call(self: &Arc<Self>, call: &CallMessage<'_>, line: &[u8]) {
+        let Some((line, comeback)) = Comeback::take_off(call, line) else {
+            return self.call(call, line);
+        };
+        match message::call_in(&line) {
+            Some(mut call) => {
+                call.comeback = Some(comeback);
+                self.call(&call, &line);
+            }
+            None => self.to_client.push_message(&reply::refused(&Refused::unclear())),
         }
     }
 

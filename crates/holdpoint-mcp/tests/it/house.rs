@@ -7,7 +7,7 @@ use holdpoint_core::{
     Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
     ToolName, Verdict, What,
 };
-use holdpoint_mcp::{Action, Guard, MemoryPins, Place, ToolActions};
+use holdpoint_mcp::{Action, Guard, MemoryPins, Place, StateKey, ToolActions, Waits};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use serde_json::{
     Value,
@@ -31,6 +31,8 @@ pub(crate) struct Rules {
     actions: Mutex<HashMap<String, Action>>,
     /// Whether calls that are asked about have an effect as well.
     pub(crate) effects: AtomicBool,
+    /// How calls wait.
+    pub(crate) waits: Mutex<Waits>,
     /// Whether `read` tells if an effect happened.
     pub(crate) reconciles: AtomicBool,
 }
@@ -79,6 +81,10 @@ impl ToolActions for Rules {
     fn action(&self, _: &ServerName, tool: &str) -> Action {
         self.of(tool)
     }
+
+    fn waits(&self, _: &ServerName, _: &str) -> Waits {
+        *self.waits.lock().unwrap()
+    }
 }
 
 impl Policy for Rules {
@@ -113,7 +119,7 @@ impl Policy for Rules {
 
 /// Gate with a page for each thread.
 #[derive(Debug)]
-struct WithPages(Arc<ScriptedApprover>);
+struct WithPages(Arc<ScriptedApprover>, Arc<Mutex<Vec<Duration>>>);
 
 #[async_trait]
 impl Approver for WithPages {
@@ -129,6 +135,7 @@ impl Approver for WithPages {
     }
 
     async fn wait(&self, hold: &Hold, patience: Duration) -> Result<Answer, ApproverError> {
+        self.1.lock().unwrap().push(Duration::from_secs((patience + Duration::from_millis(500)).as_secs()));
         self.0.wait(hold, patience).await
     }
 
@@ -188,6 +195,8 @@ pub(crate) struct House {
     /// What the proxy looks up.
     pub(crate) actions: Arc<Rules>,
     pub(crate) pins: Arc<MemoryPins>,
+    pub(crate) clock: Arc<ManualClock>,
+    patiences: Arc<Mutex<Vec<Duration>>>,
     pub(crate) guard: Guard,
 }
 
@@ -197,12 +206,14 @@ impl House {
         let (recorder, pause) = (Arc::new(MemoryRecorder::new()), Arc::new(Pause::default()));
         let (rules, actions, pins) =
             (Arc::new(Rules::default()), Arc::new(Rules::default()), Arc::new(MemoryPins::new()));
+        let clock = Arc::new(ManualClock::new());
+        let patiences: Arc<Mutex<Vec<Duration>>> = Arc::default();
         let gate = Arc::new(Gate::new(GateParts {
             policy: Arc::clone(&rules) as _,
-            approver: Arc::new(WithPages(Arc::clone(&approver))),
+            approver: Arc::new(WithPages(Arc::clone(&approver), Arc::clone(&patiences))),
             journal: Arc::clone(&journal) as _,
             recorder: Arc::new(Paused { recorder: Arc::clone(&recorder), pause: Arc::clone(&pause) }),
-            clock: Arc::new(ManualClock::new()),
+            clock: Arc::clone(&clock) as _,
             owner: Owner("house".into()),
             limits: HoldLimits {
                 patience: Duration::from_mins(15),
@@ -217,13 +228,19 @@ impl House {
             gate,
             actions: Arc::clone(&actions) as _,
             pins: Arc::clone(&pins) as _,
+            states: StateKey::new([7; 32]),
         };
-        Self { approver, journal, recorder, pause, rules, actions, pins, guard }
+        Self { approver, journal, recorder, pause, rules, actions, pins, clock, patiences, guard }
     }
 
     pub(crate) fn set(&self, tool: &str, action: Action) {
         self.rules.set(tool, action);
         self.actions.set(tool, action);
+    }
+
+    /// How long each wait was to be, to the second.
+    pub(crate) fn patiences(&self) -> Vec<Duration> {
+        self.patiences.lock().unwrap().clone()
     }
 
     pub(crate) fn principal() -> Principal {

@@ -25,4 +25,6 @@ mod probing;
 mod stdio_calls;
 mod stdio_passing;
 mod stopping;
+mod waiting;
+mod waiting_http;
 mod web;

@@ -1,0 +1,130 @@
+//! What a client carries from one leg to the next, in `requestState`.
+//!
+//! # Rules
+//! 1. It says how far the waiting has come, and nothing else: whether the call may run is in the journal. Forged, it would
+//!    buy somebody more legs.
+//! 2. It is sealed all the same, with a key of the installation, over what it says and the digest of the call: another
+//!    principal, server, tool or argument, and it is not good any more.
+//! 3. It is no secret, and whoever has it can present it again: the identical call joins its own hold.
+//!
+//! A handle with its state in the journal would do as well, for one more durable write per call and a column in two back ends.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use holdpoint_core::CallDigest;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+/// Of every state of ours, whatever installation made it. Servers that are asked about do not see one.
+const PREFIX: &str = "dev.holdpoint.1.";
+/// Longer ones are not ours.
+const TEXT_BYTES_MAX: usize = 256;
+/// A leg's number, what became of the link, and when it ends.
+const PLAIN_BYTES: usize = 10;
+/// How long a client has to come back: somebody may be looking at a link.
+const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The key that seals what clients carry. Of one installation, or of all that share a journal.
+#[derive(Clone)]
+pub struct StateKey(Hmac<Sha256>);
+
+impl StateKey {
+    /// Takes 32 bytes that nobody else knows.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        // HMAC pads a key to its block with zeros.
+        let mut block = [0; 64];
+        for (to, from) in block.iter_mut().zip(key) {
+            *to = from;
+        }
+        Self(Hmac::new(&block.into()))
+    }
+}
+
+impl StateKey {
+    /// For processes that share a journal, and so have to understand each other's states: from a secret that they all have.
+    #[must_use]
+    pub fn derived(secret: &[u8]) -> Self {
+        let mut block = [0; 64];
+        for (to, from) in block.iter_mut().zip(Sha256::digest(secret)) {
+            *to = from;
+        }
+        let mut mac: Hmac<Sha256> = Hmac::new(&block.into());
+        mac.update(b"holdpoint/request-state/v1");
+        Self::new(mac.finalize().into_bytes().into())
+    }
+}
+
+impl fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StateKey(redacted)")
+    }
+}
+
+/// How far the waiting has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The number of the next leg, from 1.
+    pub(crate) leg: u8,
+    pub(crate) link: LinkShown,
+}
+
+/// Whether the client's user was shown where to approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkShown {
+    /// Not, or not any more a question.
+    No,
+    /// With this state: the answer comes with it.
+    Now,
+}
+
+/// Not a state of ours, of this call, in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`params.requestState` is not one that was given out for this call, or is too old: send the call without it"
+)]
+pub(crate) struct Unsealed;
+
+/// Whether we could have made it.
+pub(crate) fn is_ours(state: &str) -> bool {
+    state.starts_with(PREFIX)
+}
+
+impl StateKey {
+    pub(crate) fn seal(&self, progress: Progress, digest: &CallDigest, now_ms: i64) -> String {
+        let link = match progress.link {
+            LinkShown::No => 0,
+            LinkShown::Now => 1,
+        };
+        let mut plain = vec![progress.leg, link];
+        plain.extend(now_ms.saturating_add(KEPT_MS).to_be_bytes());
+        let seal = self.mac(&plain, digest).finalize().into_bytes();
+        format!("{PREFIX}{}.{}", BASE64.encode(&plain), BASE64.encode(seal))
+    }
+
+    pub(crate) fn open(&self, state: &str, digest: &CallDigest, now_ms: i64) -> Result<Progress, Unsealed> {
+        let sealed =
+            state.strip_prefix(PREFIX).filter(|text| text.len() <= TEXT_BYTES_MAX).ok_or(Unsealed)?;
+        let (plain, seal) = sealed.split_once('.').ok_or(Unsealed)?;
+        let plain: [u8; PLAIN_BYTES] =
+            BASE64.decode(plain).ok().and_then(|plain| plain.try_into().ok()).ok_or(Unsealed)?;
+        let seal = BASE64.decode(seal).map_err(|_| Unsealed)?;
+        self.mac(&plain, digest).verify_slice(&seal).map_err(|_| Unsealed)?;
+        let [leg, link, ends @ ..] = plain;
+        let link = match link {
+            0 => LinkShown::No,
+            1 => LinkShown::Now,
+            _ => return Err(Unsealed),
+        };
+        let in_time = now_ms <= i64::from_be_bytes(ends);
+        if in_time { Ok(Progress { leg, link }) } else { Err(Unsealed) }
+    }
+
+    fn mac(&self, plain: &[u8], digest: &CallDigest) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(PREFIX.as_bytes());
+        mac.update(digest.as_bytes());
+        mac.update(plain);
+        mac
+    }
+}
