@@ -31,6 +31,7 @@ mod revisions;
 mod rules;
 mod setup;
 mod stdio;
+mod stdio_to_http;
 mod strangers;
 mod timeline;
 mod told;
