@@ -1,6 +1,6 @@
 //! The command line. Names and exit codes here are what scripts rely on.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdpoint_core::Resolution;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -43,6 +43,12 @@ pub(crate) enum Command {
     /// A configured server that has a `url` is reached there; one that has a `command` is started. Gate is found in the
     /// configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
     Proxy(ProxyArgs),
+    /// Put the proxy in front of every server that an MCP client starts
+    ///
+    /// Edits the client's configuration in place, after copying it; `holdpoint unwrap` takes the proxy out again.
+    Wrap(WrapArgs),
+    /// Take the proxy out of an MCP client's configuration
+    Unwrap(UnwrapArgs),
     /// Run Gate alone: agent API, rules, tokens and inbox
     Serve(UpArgs),
     /// Check configuration files and run their cases; exit code 1 if anything is wrong
@@ -164,9 +170,56 @@ pub(crate) struct ProxyArgs {
     pub(crate) server: String,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// The tool server's command, to gate everything it offers without a configuration file
+    /// A variable of our environment that COMMAND gets as well; may be given several times
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub(crate) env: Vec<String>,
+    /// The tool server's command, for a server that no configuration names
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// An MCP client whose configuration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientName {
+    ClaudeDesktop,
+    ClaudeCode,
+    Cursor,
+    Vscode,
+    Codex,
+}
+
+/// Which entries of which client.
+#[derive(Args, Debug)]
+pub(crate) struct WrapTarget {
+    /// The client
+    #[arg(value_name = "CLIENT")]
+    pub(crate) client: ClientName,
+    /// Its configuration, where it is not at its usual place
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Only this server; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WrapArgs {
+    #[command(flatten)]
+    pub(crate) target: WrapTarget,
+    /// The configuration in which the proxies find Gate and the rules
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnwrapArgs {
+    #[command(flatten)]
+    pub(crate) target: WrapTarget,
 }
 
 #[derive(Args, Debug)]

@@ -25,6 +25,7 @@ mod stop;
 mod up;
 mod webhooks;
 mod wiring;
+mod wrap;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
@@ -50,6 +51,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Check(args) => commands::check(&args),
         Command::Explain(args) => commands::explain(&args),
         Command::Tools(command) => commands::tools(command),
+        Command::Wrap(args) => wrap::wrap(&args),
+        Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Proxy(args) => block_on(Threads::One, proxy::run(&args)),
         Command::Inbox(args) => block_on(Threads::One, commands::inbox(&args)),

@@ -93,25 +93,34 @@ struct Prepared {
     config: Option<(PathBuf, Config)>,
 }
 
+/// A server that the command line names. A configuration says who is asked; what it says of the tools of a server of this
+/// name counts here as well.
+async fn prepare_command(args: &ProxyArgs, data: &DataFolder, settings: ServerSettings) -> Result<Prepared> {
+    let mut command = child_command(&args.server, &settings)?;
+    command.environment =
+        args.env.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+    let behind = Behind::Command(command);
+    let Some(path) = &args.config else {
+        let wiring = Wiring::everything_gated(&args.server, data, GateAddress::find(None)?).await?;
+        let guard = wiring.guard(&args.server, &settings);
+        return Ok(Prepared { guard, behind, wiring, config: None });
+    };
+    let config = configuration::load(path)?;
+    let wiring = Wiring::configured(&config, data, GateAddress::find(config.gate.as_ref())?).await?;
+    let guard = wiring.guard(&args.server, &settings);
+    Ok(Prepared { guard, behind, wiring, config: Some((path.clone(), config)) })
+}
+
 async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
     let data = DataFolder::open(&args.data.data)?;
     if let Some((program, arguments)) = args.command.split_first() {
-        if args.config.is_some() {
-            bail!(
-                "--config and a COMMAND were given\n  hint: put the command under `servers:` in the configuration"
-            );
-        }
-        let address = GateAddress::find(None)?;
-        let wiring = Wiring::everything_gated(&args.server, &data, address).await?;
         let settings = ServerSettings::Stdio {
             program: program.clone(),
             arguments: arguments.to_vec(),
             env: Vec::new(),
             cwd: None,
         };
-        let guard = wiring.guard(&args.server, &settings);
-        let behind = Behind::of(&args.server, &settings)?;
-        return Ok(Prepared { guard, behind, wiring, config: None });
+        return prepare_command(args, &data, settings).await;
     }
     let Some(path) = &args.config else {
         bail!(

@@ -140,8 +140,6 @@ fn what_cannot_be_started() -> Result<()> {
     tell(&house, "a server that is not there", &[&proxy[..], &["ledgre"]].concat(), 1)?;
     tell(&house, "a command that is not there", &["proxy", "--server", "x", "--", "no-such-program"], 1)?;
     tell(&house, "neither configuration nor command", &["proxy", "--server", "x"], 1)?;
-    let both = [&proxy[..], &["ledger", "--", "cat"]].concat();
-    tell(&house, "configuration and command", &both, 1)?;
     let explain = ["explain", "--config", &config, "--server", "ledger", "--tool", "refund", "--args"];
     tell(&house, "arguments that are none", &[&explain[..], &["{amount: 5}"]].concat(), 1)?;
     tell(&house, "no such review", &["approve", "THR-00000000"], 1)?;

@@ -36,3 +36,4 @@ mod strangers;
 mod timeline;
 mod told;
 mod without_holdpoint;
+mod wrap;
