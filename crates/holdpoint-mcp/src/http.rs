@@ -13,6 +13,7 @@
 //! 7. A request is sent once. Only one of which no byte went out, on a connection that had been closed, is sent on
 //!    another. Redirects are not followed.
 //! 8. Who wants to stop closes the [`holdpoint_core::Gate`], waits for [`HttpProxy::drain`], and then for the connections.
+//! 9. A batch with tool calls in it is taken apart, where the revision has batches (2025-03-26): each call is one by itself.
 //!
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
@@ -22,6 +23,7 @@
 //! are compared with the arguments.
 
 mod agreement;
+mod batch;
 mod body;
 mod call;
 mod checks;
@@ -202,13 +204,13 @@ impl Proxy {
                 }
             }
             Ok(Message::One(single)) => self.post_other(parts, &bytes, &[single], session).await,
-            Ok(Message::Batch(messages)) => {
-                if !checks::has_batches(&parts.headers) {
-                    return refusal(&Refused::batches());
+            Ok(Message::Batch(_)) if !checks::has_batches(&parts.headers) => refusal(&Refused::batches()),
+            Ok(Message::Batch(batch)) => {
+                if batch.has_call() {
+                    return self.post_batch(&parts, &batch, &session).await;
                 }
-                self.post_other(parts, &bytes, &messages, session).await
+                self.post_other(parts, &bytes, &batch.messages, session).await
             }
-            Ok(Message::BatchWithCall(_)) => refusal(&Refused::batch_with_call()),
         }
     }
 

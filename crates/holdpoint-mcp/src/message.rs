@@ -15,9 +15,12 @@ pub(crate) use object::{Object, text_of};
 
 use object::Flaw;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 pub(crate) const TOOLS_CALL: &str = "tools/call";
+
+/// Each call of a batch may be held by itself.
+const BATCH_MESSAGES_MAX: usize = 256;
 
 pub(crate) const PARSE_ERROR: i32 = -32700;
 pub(crate) const INVALID_REQUEST: i32 = -32600;
@@ -29,10 +32,27 @@ pub(crate) const HEADER_MISMATCH: i32 = -32020;
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     One(Single<'a>),
-    /// None of them is a tool call.
-    Batch(Vec<Single<'a>>),
-    /// A batch with a tool call in it, by the ids of its requests.
-    BatchWithCall(Vec<&'a str>),
+    Batch(Batch<'a>),
+}
+
+/// Several messages that came as one.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) messages: Vec<Single<'a>>,
+    /// Their texts.
+    raw: Vec<&'a str>,
+}
+
+impl<'a> Batch<'a> {
+    /// Each message with its text.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Single<'a>, &'a str)> {
+        self.messages.iter().zip(self.raw.iter().copied())
+    }
+
+    /// Whether it has to be taken apart.
+    pub(crate) fn has_call(&self) -> bool {
+        self.messages.iter().any(|message| matches!(message, Single::Call(_)))
+    }
 }
 
 /// One message.
@@ -47,6 +67,17 @@ pub(crate) enum Single<'a> {
     },
     /// No method: an answer to a request of the server.
     Answer,
+}
+
+impl<'a> Single<'a> {
+    /// What a request is answered by, as it stands there.
+    pub(crate) const fn id_raw(&self) -> Option<&'a str> {
+        match self {
+            Self::Call(call) => Some(call.id_raw),
+            Self::Other { id, .. } => *id,
+            Self::Answer => None,
+        }
+    }
 }
 
 /// Why a message is not forwarded.
@@ -73,9 +104,8 @@ impl<'a> Refused<'a> {
         Self::new(None, INVALID_PARAMS, "`params` cannot be read")
     }
 
-    /// A batch that would have to be taken apart.
-    pub(crate) fn batch_with_call() -> Self {
-        let problem = "a batch with `tools/call` in it is not forwarded: send the calls one by one";
+    /// A request that is wrong as a whole.
+    pub(crate) fn invalid(problem: &str) -> Self {
         Self::new(None, INVALID_REQUEST, problem)
     }
 }
@@ -91,23 +121,25 @@ pub(crate) fn look(bytes: &[u8]) -> Result<Message<'_>, Refused<'_>> {
     }
 }
 
-fn look_at_batch(text: &str) -> Result<Message<'_>, Refused<'_>> {
-    let parts: Vec<&RawValue> = serde_json::from_str(text)
+fn look_at_batch<'a>(text: &'a str) -> Result<Message<'a>, Refused<'a>> {
+    let parts: Vec<&'a RawValue> = serde_json::from_str(text)
         .map_err(|error| Refused::new(None, PARSE_ERROR, format!("the message is not JSON: {error}")))?;
     if parts.is_empty() {
         return Err(Refused::new(None, INVALID_REQUEST, "the batch is empty"));
     }
-    let messages: Vec<Single<'_>> =
-        parts.into_iter().map(|part| single(part.get())).collect::<Result<_, _>>()?;
-    if !messages.iter().any(|message| matches!(message, Single::Call(_))) {
-        return Ok(Message::Batch(messages));
+    if parts.len() > BATCH_MESSAGES_MAX {
+        let problem = format!("the batch has more than {BATCH_MESSAGES_MAX} messages");
+        return Err(Refused::new(None, INVALID_REQUEST, problem));
     }
-    let ids = messages.iter().filter_map(|message| match message {
-        Single::Call(call) => Some(call.id_raw),
-        Single::Other { id, .. } => *id,
-        Single::Answer => None,
-    });
-    Ok(Message::BatchWithCall(ids.collect()))
+    // One that is refused refuses all: nothing of the batch has gone anywhere yet.
+    let raw: Vec<&str> = parts.into_iter().map(RawValue::get).collect();
+    let messages: Vec<_> = raw.iter().map(|text| single(text)).collect::<Result<_, _>>()?;
+    let mut ids = HashSet::new();
+    if messages.iter().filter_map(Single::id_raw).filter_map(IdKey::read).any(|id| !ids.insert(id)) {
+        // The answer to one would be taken for the other's.
+        return Err(Refused::new(None, INVALID_REQUEST, "two requests of the batch have the same `id`"));
+    }
+    Ok(Message::Batch(Batch { messages, raw }))
 }
 
 fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
@@ -147,12 +179,7 @@ fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
 pub(crate) fn call_in(bytes: &[u8]) -> Option<Box<CallMessage<'_>>> {
     match look(bytes) {
         Ok(Message::One(Single::Call(call))) => Some(call),
-        Ok(
-            Message::One(Single::Other { .. } | Single::Answer)
-            | Message::Batch(_)
-            | Message::BatchWithCall(_),
-        )
-        | Err(_) => None,
+        Ok(Message::One(Single::Other { .. } | Single::Answer) | Message::Batch(_)) | Err(_) => None,
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! # Rules
 //! 1. Every line crosses unchanged and in order, but a tool call, which goes through a permit, and what is answered
-//!    here: malformed messages, batches with a tool call in them, lines longer than the limit.
+//!    here: malformed messages, lines longer than the limit.
 //! 2. A line with a carriage return inside is refused: some servers end lines there, and would see another message in
 //!    the rest.
 //! 3. A held call blocks nothing. Its answer comes when it comes.
-//! 4. Batches pass where the session's revision has them (2025-03-26) and none of their messages is a tool call. A
-//!    batch with a tool call is refused whole: send the calls one by one.
+//! 4. Batches pass where the session's revision has them (2025-03-26). One with a tool call in it is taken apart: each call
+//!    goes through a permit of its own, and the other messages pass one by one, in order.
 //! 5. Who wants to stop closes the [`holdpoint_core::Gate`] and cancels [`StdioOptions::stop`]. What is held is told to come
 //!    back later, what arrives is refused, what runs has [`StdioOptions::drain`] to end. Then the server's input is closed.
 //! 6. When the client closes its side, nobody waits any more: calls that are held stay open for the next time.

@@ -43,6 +43,16 @@ impl ProxyBody {
     }
 }
 
+impl ProxyBody {
+    /// Whom to tell that the answer in it was delivered, where somebody else delivers it.
+    pub(super) fn take_delivery(&mut self) -> Option<Delivery> {
+        match &mut self.kind {
+            Kind::Pieces(pieces) => pieces.deliveries.pop(),
+            Kind::Whole(_) | Kind::Upstream(_) | Kind::Watched(..) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Kind {
     Whole(Option<Bytes>),
@@ -63,8 +73,8 @@ pub(super) enum Piece {
 #[derive(Debug)]
 struct Pieces {
     source: mpsc::Receiver<Piece>,
-    /// Of the answer that was given to the connection.
-    delivery: Option<Delivery>,
+    /// Of the answers that were given to the connection: one, but for a batch.
+    deliveries: Vec<Delivery>,
 }
 
 impl Drop for ProxyBody {
@@ -72,11 +82,14 @@ impl Drop for ProxyBody {
     fn drop(&mut self) {
         let under_way = self.under_way.take();
         if let Kind::Pieces(pieces) = &mut self.kind
-            && let Some(delivery) = pieces.delivery.take()
+            && !pieces.deliveries.is_empty()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
+            let deliveries = std::mem::take(&mut pieces.deliveries);
             runtime.spawn(async move {
-                delivery.delivered().await;
+                for delivery in deliveries {
+                    delivery.delivered().await;
+                }
                 drop(under_way);
             });
         }
@@ -109,7 +122,7 @@ impl Body for ProxyBody {
                 None => None,
                 Some(Piece::Part(bytes)) => Some(Ok(Frame::data(bytes))),
                 Some(Piece::Answer(bytes, delivery)) => {
-                    pieces.delivery = delivery;
+                    pieces.deliveries.extend(delivery);
                     Some(Ok(Frame::data(bytes)))
                 }
             }),
@@ -180,7 +193,7 @@ pub(super) fn pieces(
     headers: HeaderMap,
     source: mpsc::Receiver<Piece>,
 ) -> Response<ProxyBody> {
-    let mut response = Response::new(ProxyBody::new(Kind::Pieces(Pieces { source, delivery: None })));
+    let mut response = Response::new(ProxyBody::new(Kind::Pieces(Pieces { source, deliveries: Vec::new() })));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -32,6 +32,11 @@ impl<B: Body<Data = Bytes> + Unpin> Events<B> {
         Self { body, buffer: BytesMut::new(), searched: 0, bytes_max }
     }
 
+    /// What they were read from.
+    pub(super) fn into_body(self) -> B {
+        self.body
+    }
+
     /// The next event; what is left when the stream ends is no event, but is handed on with the last bytes.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, StreamError> {
         loop {

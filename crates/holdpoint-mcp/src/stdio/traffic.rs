@@ -4,8 +4,8 @@ use super::link::cancelled_by;
 use super::session::{Answered, CallState, Expect, Session, lock};
 use crate::{
     message::{
-        self, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR, Refused,
-        Single, text_of,
+        self, Batch, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR,
+        Refused, Single, text_of,
     },
     reply,
     waiting::{Client, Comeback},
@@ -45,30 +45,44 @@ impl Session {
                     self.forward(std::slice::from_ref(&single), line);
                 }
             }
-            Ok(Message::Batch(messages)) => self.batch(&messages, line),
-            Ok(Message::BatchWithCall(ids)) => {
-                let problem = Refused::batch_with_call().problem;
-                let refusals: Vec<_> =
-                    ids.into_iter().map(|id| reply::error(Some(id), INVALID_REQUEST, &problem)).collect();
-                self.to_client.push_message(&[&b"["[..], &refusals.join(&b','), b"]"].concat());
-            }
+            Ok(Message::Batch(batch)) => self.batch(&batch, line),
         }
     }
 
-    fn batch(&self, messages: &[Single<'_>], line: &[u8]) {
+    fn batch(self: &Arc<Self>, batch: &Batch<'_>, line: &[u8]) {
         if lock(&self.revision).as_deref() != Some(REVISION_WITH_BATCHES) {
-            return self.to_client.push_message(&reply::refused(&Refused::batches()));
+            return self.to_client.push_message(&no_batches(batch));
         }
-        let free = messages.iter().all(|message| match message {
+        if batch.has_call() {
+            return batch.parts().for_each(|(message, raw)| self.one_of_batch(message, raw));
+        }
+        let free = batch.messages.iter().all(|message| match message {
             Single::Other { id, .. } => self.id_is_free(*id),
             Single::Call(_) | Single::Answer => true,
         });
         if free {
             // A cancellation of a held call in a batch goes on to the server as well, which ignores it.
-            for message in messages {
+            for message in &batch.messages {
                 self.note(message);
             }
-            self.forward(messages, line);
+            self.forward(&batch.messages, line);
+        }
+    }
+
+    /// A message of a batch with calls in it, as if it had come by itself. Its answer comes by itself as well: clients find
+    /// it by its id, and in an array it would have to wait for the reviews of its neighbours.
+    fn one_of_batch(self: &Arc<Self>, message: &Single<'_>, raw: &str) {
+        let line = format!("{raw}\n");
+        if !self.id_is_free(message.id_raw()) {
+            return;
+        }
+        match message {
+            Single::Call(call) => self.call(call, line.as_bytes()),
+            Single::Other { .. } | Single::Answer => {
+                if self.note(message) {
+                    self.forward(std::slice::from_ref(message), line.as_bytes());
+                }
+            }
         }
     }
 
@@ -238,4 +252,15 @@ impl Session {
             }
         }
     }
+}
+
+/// Every request of a batch that holds calls is answered, so that nobody waits for it.
+fn no_batches(batch: &Batch<'_>) -> Vec<u8> {
+    let refused = Refused::batches();
+    if !batch.has_call() {
+        return reply::refused(&refused);
+    }
+    let answer = |id| reply::error(Some(id), refused.code, &refused.problem);
+    let answers: Vec<_> = batch.messages.iter().filter_map(Single::id_raw).map(answer).collect();
+    [&b"["[..], &answers.join(&b','), b"]"].concat()
 }

@@ -126,7 +126,8 @@ async fn bodies_that_others_read_differently_are_refused() {
         "",
         "nope",
         r#"{"method":"ping","Method":"tools/call"}"#,
-        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}]"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}},1]"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}},{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
     ] {
         assert_eq!(web.post(body).await.status(), StatusCode::BAD_REQUEST, "{body}");
     }

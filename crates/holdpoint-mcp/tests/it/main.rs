@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod batches;
 mod corpus;
 mod crossing;
 mod crossing_calls;
