@@ -36,10 +36,10 @@ mod sse;
 pub use body::ProxyBody;
 pub(crate) use body::{Cut, collect_answer, collect_text, is_stream};
 pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, encoded};
-pub(crate) use sse::{Event, Events, StreamError};
+pub(crate) use sse::{Event, Events, StreamError, message as event};
 
 use crate::{
-    Guard,
+    Era, Guard,
     catalog::Schemas,
     message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
     reply,
@@ -63,6 +63,8 @@ pub struct HttpOptions {
     pub guard: Guard,
     /// Where the server is.
     pub server: ServerAddress,
+    /// Which era of MCP it speaks, where clients of the other one are to be translated.
+    pub era: Era,
     /// Whose calls these are, unless the request carries a [`Principal`] as an extension.
     pub principal: Principal,
     /// The task of calls that name none, outside sessions.
@@ -90,6 +92,7 @@ impl HttpOptions {
         Self {
             guard,
             server: server.into(),
+            era: Era::Auto,
             principal,
             task,
             hosts: Vec::new(),
@@ -124,7 +127,7 @@ impl HttpProxy {
     /// # Errors
     /// The server's address cannot be worked with.
     pub fn new(options: HttpOptions) -> Result<Self, ServerAddressError> {
-        let upstream = Upstream::new(options.server.clone())?;
+        let upstream = Upstream::new(options.server.clone())?.bridged(options.era);
         let names = Names::new(&options.hosts, &options.origins);
         let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
         let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));

@@ -19,6 +19,7 @@
 //! what a tool does.
 
 mod actions;
+mod bridge;
 mod catalog;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -36,6 +37,7 @@ mod upstream;
 mod waiting;
 
 pub use actions::{Action, GateEverything, ToolActions};
+pub use bridge::Era;
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};

@@ -8,12 +8,13 @@
 mod call;
 mod id;
 mod object;
+mod splice;
 
 pub(crate) use call::{CallFrame, CallMessage, VERSION_KEY, task_id};
 pub(crate) use id::IdKey;
-pub(crate) use object::{Object, text_of};
+pub(crate) use object::{Flaw, Object, text_of};
+pub(crate) use splice::Splice;
 
-use object::Flaw;
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::HashSet};
 

@@ -7,6 +7,7 @@ pub(crate) use body::UpstreamBody;
 pub use body::UpstreamBodyError;
 pub(crate) use web::WebServer;
 
+use crate::bridge::Bridge;
 use bytes::Bytes;
 use holdpoint_core::Principal;
 use http::{HeaderMap, Method, Response, Uri};
@@ -45,6 +46,8 @@ pub enum ServerAddressError {
 pub(crate) enum Upstream {
     /// Speaks streamable HTTP itself.
     Web(WebServer),
+    /// Another one, for clients of both eras.
+    Bridge(Bridge),
 }
 
 impl Upstream {
@@ -58,13 +61,14 @@ impl Upstream {
     /// what belongs to its hop.
     pub(crate) async fn send(
         &self,
-        _principal: &Principal,
+        principal: &Principal,
         method: Method,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<UpstreamBody>, SendError> {
         match self {
             Self::Web(server) => server.send(method, headers, body).await,
+            Self::Bridge(bridge) => bridge.send(principal, method, headers, body).await,
         }
     }
 }
@@ -90,6 +94,11 @@ pub(crate) enum Reached {
 impl SendError {
     pub(crate) fn new(reached: Reached, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { reached, source: source.into() }
+    }
+
+    /// The same, of a request that goes on with one that the server read.
+    pub(crate) fn maybe_reached(self) -> Self {
+        Self { reached: Reached::Maybe, ..self }
     }
 
     /// The causes on one line.

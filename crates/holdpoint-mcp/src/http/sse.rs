@@ -151,7 +151,7 @@ impl Event {
 }
 
 /// An event with one message of our own.
-pub(super) fn message(message: &[u8]) -> Bytes {
+pub(crate) fn message(message: &[u8]) -> Bytes {
     [&b"event: message\n"[..], &data_lines(message)].concat().into()
 }
 
