@@ -59,7 +59,7 @@ pub use read::{load, load_gate};
 pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{
-    AuditSettings, Config, Declined, GateSettings, HoldSettings, JournalSettings, ServerSettings, Sharers,
-    TimelineResults, TimelineSettings, WaitMode, WaitSettings, WebhookSettings,
+    AuditSettings, Config, Declined, GateSettings, HoldSettings, JournalSettings, ServerEra, ServerSettings,
+    Sharers, TimelineResults, TimelineSettings, WaitMode, WaitSettings, WebhookSettings,
 };
 pub use watch::FilesRead;

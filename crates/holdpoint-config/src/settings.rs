@@ -115,6 +115,8 @@ pub enum ServerSettings {
         url: Url,
         /// Headers to send, by valid lower-case names.
         headers: Vec<(String, Secret)>,
+        /// Which era of MCP it speaks.
+        era: ServerEra,
     },
     /// Over stdin and stdout of a process of our own.
     Stdio {
@@ -127,6 +129,18 @@ pub enum ServerSettings {
         /// The folder to start it in; `None`: ours.
         cwd: Option<PathBuf>,
     },
+}
+
+/// Which era of MCP a server speaks, where clients of the other one are to be translated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerEra {
+    /// Not said: nothing is translated.
+    #[default]
+    Auto,
+    /// With a handshake, 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Stateless, 2026-07-28.
+    Modern,
 }
 
 /// Who keeps holds in one journal.

@@ -25,7 +25,7 @@ use holdpoint_core::Principal;
 use http::{HeaderMap, Method, Response};
 use legacy_server::LegacyServer;
 use modern_server::ModernServer;
-use std::{pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 /// Which era of MCP a server speaks, where its clients may speak the other one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,14 +50,41 @@ pub(crate) enum Bridge {
 type Sent = Result<Response<UpstreamBody>, SendError>;
 type Sending = Pin<Box<dyn Future<Output = Sent> + Send>>;
 
+/// The server behind a bridge. An object and not an `Upstream`: a type that contains itself is one whose `Send` the compiler
+/// works out anew in every place.
+#[derive(Clone, Debug)]
+struct Inner(Arc<dyn Server>);
+
+trait Server: fmt::Debug + Send + Sync {
+    fn send(&self, principal: &Principal, method: Method, headers: HeaderMap, body: Bytes) -> Sending;
+}
+
+impl Server for Upstream {
+    fn send(&self, principal: &Principal, method: Method, headers: HeaderMap, body: Bytes) -> Sending {
+        let (server, principal) = (self.clone(), principal.clone());
+        Box::pin(async move { Self::send(&server, &principal, method, headers, body).await })
+    }
+}
+
+impl Inner {
+    /// Sends once.
+    fn send(&self, principal: &Principal, method: Method, headers: HeaderMap, body: Bytes) -> Sending {
+        self.0.send(principal, method, headers, body)
+    }
+}
+
 impl Upstream {
     /// The same server for clients of both eras.
     #[must_use]
     pub(crate) fn bridged(self, era: Era) -> Self {
         match era {
             Era::Auto => self,
-            Era::Legacy => Self::Bridge(Bridge::LegacyServer(Arc::new(LegacyServer::new(self)))),
-            Era::Modern => Self::Bridge(Bridge::ModernServer(Arc::new(ModernServer::new(self)))),
+            Era::Legacy => {
+                Self::Bridge(Bridge::LegacyServer(Arc::new(LegacyServer::new(Inner(Arc::new(self))))))
+            }
+            Era::Modern => {
+                Self::Bridge(Bridge::ModernServer(Arc::new(ModernServer::new(Inner(Arc::new(self))))))
+            }
         }
     }
 }

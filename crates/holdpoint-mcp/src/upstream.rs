@@ -45,7 +45,7 @@ pub enum ServerAddressError {
 #[derive(Clone, Debug)]
 pub(crate) enum Upstream {
     /// Speaks streamable HTTP itself.
-    Web(WebServer),
+    Web(Box<WebServer>),
     /// Another one, for clients of both eras.
     Bridge(Bridge),
 }
@@ -53,7 +53,9 @@ pub(crate) enum Upstream {
 impl Upstream {
     pub(crate) fn new(address: ServerAddress) -> Result<Self, ServerAddressError> {
         match address {
-            ServerAddress::Http { url, headers } => WebServer::new(url, headers).map(Self::Web),
+            ServerAddress::Http { url, headers } => {
+                WebServer::new(url, headers).map(|server| Self::Web(Box::new(server)))
+            }
         }
     }
 

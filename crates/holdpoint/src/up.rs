@@ -10,7 +10,7 @@ use crate::{
     proxy::LOCAL,
     reload,
     webhooks::{self, Doorbells},
-    wiring::{GateAddress, Wiring, process_task, server_address},
+    wiring::{GateAddress, Wiring, process_task, server_address, server_era},
 };
 use anyhow::{Context, Result, bail};
 use axum::body::Body;
@@ -289,6 +289,7 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result
         let task = process_task(name_text)?;
         let mut options =
             HttpOptions::new(wiring.guard(name_text, settings), server, Principal::new(LOCAL), task);
+        options.era = server_era(settings);
         options.hosts.clone_from(hosts);
         options.calls_max = wiring.calls_max();
         proxies.insert(name.as_str().to_owned(), HttpProxy::new(options)?);

@@ -17,14 +17,14 @@ use holdpoint_client::{
 };
 use holdpoint_config::{
     Action as ConfigAction, AuditSettings, Config, Declined as ConfigDeclined, FingerprintKey, GateSettings,
-    HoldSettings, JournalSettings, LivePolicy, PolicySet, ServerSettings, Sharers, TimelineResults,
-    TimelineSettings, WaitMode as ConfigWaitMode, WaitSettings,
+    HoldSettings, JournalSettings, LivePolicy, PolicySet, ServerEra, ServerSettings, Sharers,
+    TimelineResults, TimelineSettings, WaitMode as ConfigWaitMode, WaitSettings,
 };
 use holdpoint_core::{
     Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
 };
 use holdpoint_mcp::{
-    Action, Declined, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
+    Action, Declined, Era, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
     stdio::ChildCommand,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -398,7 +398,7 @@ pub(crate) fn process_task(server: &str) -> Result<TaskId> {
 /// Where a configured server is.
 pub(crate) fn server_address(name: &str, settings: &ServerSettings) -> Result<ServerAddress> {
     match settings {
-        ServerSettings::Http { url, headers: configured } => {
+        ServerSettings::Http { url, headers: configured, .. } => {
             let url =
                 url.as_str().parse().with_context(|| format!("the URL of server `{name}` is not usable"))?;
             let mut headers = HeaderMap::new();
@@ -414,6 +414,15 @@ pub(crate) fn server_address(name: &str, settings: &ServerSettings) -> Result<Se
             Ok(ServerAddress::Http { url, headers })
         }
         ServerSettings::Stdio { .. } => bail!("server `{name}` is started by a command"),
+    }
+}
+
+/// Which era of MCP a configured server speaks.
+pub(crate) const fn server_era(settings: &ServerSettings) -> Era {
+    match settings {
+        ServerSettings::Http { era: ServerEra::Legacy, .. } => Era::Legacy,
+        ServerSettings::Http { era: ServerEra::Modern, .. } => Era::Modern,
+        ServerSettings::Http { era: ServerEra::Auto, .. } | ServerSettings::Stdio { .. } => Era::Auto,
     }
 }
 

@@ -4,9 +4,9 @@ use crate::{
     load::{Entries, Located, Node, NodeKind},
     mistake::{Finding, Findings},
     secret::Secret,
-    settings::{GateSettings, ServerSettings},
+    settings::{GateSettings, ServerEra, ServerSettings},
     source::Sources,
-    written::{Gate, Server},
+    written::{self, Gate, Server},
 };
 use holdpoint_core::ServerName;
 use std::collections::BTreeMap;
@@ -120,10 +120,11 @@ fn one(
             );
             let url = url(address, substitution, findings);
             let headers = headers(&server.headers, substitution, findings);
-            Some(ServerSettings::Http { url: url?, headers: headers? })
+            Some(ServerSettings::Http { url: url?, headers: headers?, era: era(server) })
         }
         (None, Some(command)) => {
-            refuse(&[("headers", first(&server.headers))], "command", findings);
+            let era = server.era.as_ref().map(Located::span);
+            refuse(&[("headers", first(&server.headers)), ("era", era)], "command", findings);
             stdio(server, command, substitution, findings)
         }
         (Some(address), Some(command)) => {
@@ -148,6 +149,14 @@ fn one(
             }
             None
         }
+    }
+}
+
+fn era(server: &Server) -> ServerEra {
+    match server.era.as_ref().map(|era| era.value) {
+        None | Some(written::ServerEra::Auto) => ServerEra::Auto,
+        Some(written::ServerEra::Legacy) => ServerEra::Legacy,
+        Some(written::ServerEra::Modern) => ServerEra::Modern,
     }
 }
 

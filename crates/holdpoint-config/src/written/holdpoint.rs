@@ -141,6 +141,8 @@ pub(crate) struct Server {
     /// Headers to send with every request.
     #[serde(default)]
     pub(crate) headers: Entries<Located<String>>,
+    /// Which era of MCP it speaks, where clients of the other one are to be translated. Absent: nothing is translated.
+    pub(crate) era: Option<Located<ServerEra>>,
     /// Program and arguments.
     pub(crate) command: Option<Located<Vec<Located<String>>>>,
     /// Its environment, on top of a minimal one.
@@ -150,6 +152,18 @@ pub(crate) struct Server {
     pub(crate) cwd: Option<Located<String>>,
     /// How the calls to it wait.
     pub(crate) hold: Option<OwnHold>,
+}
+
+/// Which era of MCP a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ServerEra {
+    /// Nothing is translated: client and server negotiate, or fail to.
+    Auto,
+    /// With a handshake, 2024-11-05 to 2025-11-25. Clients of 2026-07-28 are translated.
+    Legacy,
+    /// Stateless, 2026-07-28. Clients that open with a handshake are translated.
+    Modern,
 }
 
 /// How calls wait for a decision.

@@ -1,7 +1,9 @@
 //! What a configuration without mistakes comes to.
 
 use crate::folder::{Folder, MAIN, call, gated};
-use holdpoint_config::{AuditSettings, Config, Env, ServerSettings, TimelineResults, check, load, load_gate};
+use holdpoint_config::{
+    AuditSettings, Config, Env, ServerEra, ServerSettings, TimelineResults, check, load, load_gate,
+};
 use holdpoint_core::{Plan, Policy as _, ServerName, Tokens};
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ journal: { url: '${DB}' }
 audit: { rotate_bytes: 1048576 }
 timeline: { results: none }
 servers:
-  web: { url: 'http://127.0.0.1:9/mcp', headers: { Authorization: 'Bearer ${TOKEN}', x-team: ops } }
+  web: { url: 'http://127.0.0.1:9/mcp', headers: { Authorization: 'Bearer ${TOKEN}', x-team: ops }, era: legacy }
   files: { command: [npx, -y, '${PACKAGE}', 'a$${B}'], env: { API_KEY: '${TOKEN}', LOG: debug }, cwd: data }
 hold: { patience: 1h30m, held_max: 7, result_bytes_max: 4096, result_kept: 2h }
 unmatched: deny
@@ -42,8 +44,9 @@ workflow_name: Support
     let gate = config.gate.clone().unwrap();
     assert_eq!(gate.url.as_str(), "https://gate.example.com/base");
     assert_eq!(gate.api_key.expose(), "sg_from_a_file");
-    let ServerSettings::Http { url, headers } = server(&config, "web") else { panic!("not http") };
+    let ServerSettings::Http { url, headers, era } = server(&config, "web") else { panic!("not http") };
     assert_eq!(url.as_str(), "http://127.0.0.1:9/mcp");
+    assert_eq!(era, ServerEra::Legacy);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("authorization", "Bearer t0p"), ("x-team", "ops")]);
     let ServerSettings::Stdio { program, arguments, env, cwd } = server(&config, "files") else {

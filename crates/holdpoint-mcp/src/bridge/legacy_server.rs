@@ -12,7 +12,7 @@ mod sessions;
 mod translate;
 
 use super::{
-    Sent,
+    Inner, Sent,
     wire::{
         self, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY, METHOD, METHOD_NOT_FOUND, MODERN, NAME,
         PROTOCOL_VERSION, Request, SESSION_ID, Said, UNSUPPORTED_VERSION, VERSION_KEY,
@@ -21,12 +21,12 @@ use super::{
 use crate::{
     message::{HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, TOOLS_CALL},
     reply,
-    upstream::{Reached, SendError, Upstream},
+    upstream::{Reached, SendError, UpstreamBody},
 };
 use bytes::Bytes;
 use exchange::{Exchange, Outcome};
 use holdpoint_core::Principal;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use parked::{Continuing, Parked};
 use session::Session;
 use sessions::{Client, Sessions};
@@ -39,7 +39,7 @@ const NOT_MODERN: [&str; 5] =
 /// The server, with the sessions that it has of ours.
 #[derive(Debug)]
 pub(crate) struct LegacyServer {
-    inner: Upstream,
+    inner: Inner,
     sessions: Sessions,
     parked: Parked,
 }
@@ -55,7 +55,7 @@ struct Checked<'a> {
 }
 
 impl LegacyServer {
-    pub(super) fn new(inner: Upstream) -> Self {
+    pub(super) fn new(inner: Inner) -> Self {
         Self { inner, sessions: Sessions::default(), parked: Parked::default() }
     }
 
@@ -74,7 +74,7 @@ impl LegacyServer {
         match said {
             Said::Request(request) => match checked(request, principal, headers) {
                 Ok(checked) => self.request(checked).await,
-                Err(refused) => Ok(refused),
+                Err(refused) => Ok(*refused),
             },
             // Over HTTP a stateless client has nothing to say but requests; a stream that it closes is a cancellation.
             Said::Notification { .. } | Said::Answer(_) => Ok(wire::empty(StatusCode::ACCEPTED)),
@@ -94,7 +94,7 @@ impl LegacyServer {
             Ok(Continuing::Yes { handle, answers }) => {
                 return self.go_on(&asked, &handle, answers).await;
             }
-            Err(problem) => return refused(request, problem),
+            Err(problem) => return Ok(refused(request, problem)),
         }
         let mut session = match self.session(&asked).await? {
             Ok(session) => session,
@@ -108,14 +108,14 @@ impl LegacyServer {
                 let message = reply::answer(request.id_raw, format!(r#""result":{result}"#).as_bytes());
                 return Ok(wire::json(StatusCode::OK, message));
             }
-            "subscriptions/listen" => return Ok(self.listen(&session, request)),
+            "subscriptions/listen" => return Ok(session.listen(request)),
             _ => {}
         }
         for attempt in 0..2 {
             set_level(&session, request).await;
             let exchange = match Exchange::begin(&self, &session, &asked) {
                 Ok(exchange) => exchange,
-                Err(problem) => return refused(request, problem),
+                Err(problem) => return Ok(refused(request, problem)),
             };
             match exchange.first(request.id_raw).await? {
                 Outcome::Response(response) => return Ok(response),
@@ -163,7 +163,7 @@ impl LegacyServer {
     async fn go_on(&self, asked: &Checked<'_>, handle: &str, answers: Option<String>) -> Sent {
         let request = &asked.request;
         let Some(parked) = self.parked.take(handle, &asked.principal, request) else {
-            return refused(request, "`params.requestState` is not known here, or no longer");
+            return Ok(refused(request, "`params.requestState` is not known here, or no longer"));
         };
         parked.exchange.go_on(request.id_raw, parked.questions, answers.as_deref()).await
     }
@@ -178,8 +178,8 @@ async fn set_level(session: &Session, request: &Request<'_>) {
     }
 }
 
-fn refused(request: &Request<'_>, problem: &str) -> Sent {
-    Ok(wire::error(StatusCode::OK, Some(request.id_raw), INVALID_PARAMS, problem))
+fn refused(request: &Request<'_>, problem: &str) -> Response<UpstreamBody> {
+    wire::error(StatusCode::OK, Some(request.id_raw), INVALID_PARAMS, problem)
 }
 
 /// Whether a message is of a client without a handshake.
@@ -193,13 +193,14 @@ fn is_modern(headers: &HeaderMap, said: &Said<'_>) -> bool {
 }
 
 /// What a server of that era must refuse, it refuses here.
-fn checked<'a>(
-    request: Request<'a>,
+fn checked(
+    request: Request<'_>,
     principal: Principal,
     headers: HeaderMap,
-) -> Result<Checked<'a>, http::Response<crate::upstream::UpstreamBody>> {
+) -> Result<Checked<'_>, Box<Response<UpstreamBody>>> {
     let id = Some(request.id_raw);
-    let bad = |code: i32, problem: &str| Err(wire::error(StatusCode::BAD_REQUEST, id, code, problem));
+    let bad =
+        |code: i32, problem: &str| Err(Box::new(wire::error(StatusCode::BAD_REQUEST, id, code, problem)));
     if request.params().is_err() {
         return bad(INVALID_REQUEST, "`params` has no single reading");
     }
@@ -230,7 +231,7 @@ fn checked<'a>(
         let data = serde_json::json!({ "supported": [MODERN], "requested": version });
         let error = serde_json::json!({ "code": UNSUPPORTED_VERSION, "message": "this protocol version is not supported", "data": data });
         let message = reply::answer(request.id_raw, format!(r#""error":{error}"#).as_bytes());
-        return Err(wire::json(StatusCode::BAD_REQUEST, message));
+        return Err(Box::new(wire::json(StatusCode::BAD_REQUEST, message)));
     }
     let Some(client) = Client::new(request.meta(CLIENT_KEY), capabilities) else {
         return bad(INVALID_PARAMS, "`params._meta` cannot be read");

@@ -11,7 +11,7 @@ mod session;
 mod translate;
 
 use super::{
-    Sent,
+    Inner, Sent,
     answer::Whole,
     wire::{
         self, CAPABILITIES_KEY, CLIENT_KEY, HANDSHAKES, LEGACY, LEVEL_KEY, METHOD, METHOD_NOT_FOUND, MODERN,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     message::{Flaw, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, IdKey, Splice},
     random,
-    upstream::{SendError, Upstream},
+    upstream::SendError,
 };
 use bytes::Bytes;
 use holdpoint_core::Principal;
@@ -35,12 +35,12 @@ const NOBODY: &str = r#"{"name":"unknown","version":"0"}"#;
 /// The server, and whom it has been introduced to.
 #[derive(Debug)]
 pub(crate) struct ModernServer {
-    inner: Upstream,
+    inner: Inner,
     sessions: Sessions,
 }
 
 impl ModernServer {
-    pub(super) fn new(inner: Upstream) -> Self {
+    pub(super) fn new(inner: Inner) -> Self {
         Self { inner, sessions: Sessions::default() }
     }
 

@@ -1,10 +1,11 @@
 //! One message, read as far as a bridge needs it; headers; and the responses that a bridge writes itself.
 
+use super::Inner;
 use crate::{
     http::event,
     message::{Flaw, IdKey, Object, Splice, text_of},
     reply,
-    upstream::{SendError, Upstream, UpstreamBody},
+    upstream::{SendError, UpstreamBody},
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -274,7 +275,7 @@ pub(super) fn failed(id_raw: &str, method: &str, modern: bool, problem: &str) ->
 
 /// A request of the bridge's own, and the whole answer to it.
 pub(super) async fn ask(
-    inner: &Upstream,
+    inner: &Inner,
     principal: &Principal,
     headers: HeaderMap,
     id: &IdKey,

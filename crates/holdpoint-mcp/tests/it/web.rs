@@ -2,7 +2,7 @@
 
 use crate::house::{House, TOOLS};
 use bytes::Bytes;
-use holdpoint_core::TaskId;
+use holdpoint_core::{Principal, TaskId};
 use holdpoint_mcp::{
     ServerAddress,
     http::{HttpOptions, HttpProxy},
@@ -222,8 +222,12 @@ pub(crate) async fn serve_tools(
 }
 
 pub(crate) async fn serve_proxy(proxy: HttpProxy) -> std::net::SocketAddr {
-    accept(move |request: Request<Incoming>| {
+    accept(move |mut request: Request<Incoming>| {
         let proxy = proxy.clone();
+        // Who it is has been found out before a request gets here.
+        if let Some(name) = request.headers_mut().remove("x-test-principal") {
+            request.extensions_mut().insert(Principal::new(name.to_str().unwrap()));
+        }
         async move { proxy.serve(request).await }
     })
     .await

@@ -1,5 +1,7 @@
 //! One request in the server's session, from the client's request to the answer, over all of its client's retries.
 
+mod stage;
+
 use super::{
     Checked, LegacyServer,
     parked::{Parked, ParkedCall},
@@ -8,19 +10,18 @@ use super::{
 };
 use crate::{
     bridge::{
-        Sent,
-        answer::{self, Told},
+        Sent, answer,
         wire::{self, LEVEL_KEY, Request, Said},
     },
-    http::Events,
     message::{IdKey, TOOLS_CALL},
     reply,
     upstream::{Reached, SendError, UpstreamBody},
 };
 use bytes::Bytes;
 use holdpoint_core::Principal;
-use http::{Method, Response, StatusCode, header};
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use http::{Method, Response, StatusCode};
+use stage::{Read, Stage};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// A client is asked so often for one request.
@@ -67,23 +68,6 @@ pub(super) enum Outcome {
     SessionEnded,
 }
 
-enum Stage {
-    Sending(Pin<Box<dyn Future<Output = Result<Told, SendError>> + Send>>),
-    Reading(Events<UpstreamBody>),
-    Over,
-}
-
-/// One thing that the server said.
-enum Read {
-    /// Its stream begins.
-    Begun,
-    Message(String),
-    Whole(StatusCode, String),
-    Foreign(Response<UpstreamBody>),
-    Alive,
-    End,
-}
-
 /// The next thing that the client hears.
 enum Next {
     Begun,
@@ -93,16 +77,6 @@ enum Next {
     Foreign(Response<UpstreamBody>),
     SessionEnded,
     Lost,
-}
-
-impl fmt::Debug for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sending(_) => "Sending",
-            Self::Reading(_) => "Reading",
-            Self::Over => "Over",
-        })
-    }
 }
 
 impl Exchange {
@@ -260,9 +234,9 @@ impl Exchange {
         let asked: Vec<Question> = questions.iter().map(Question::copy).collect();
         let parked = self.parked.clone();
         let refused = if self.rounds > ROUNDS_MAX {
-            ParkedCall { exchange: self, questions }
+            Box::new(ParkedCall { exchange: self, questions })
         } else {
-            match parked.park(ParkedCall { exchange: self, questions }) {
+            match parked.park(Box::new(ParkedCall { exchange: self, questions })) {
                 Ok(handle) => return Ok(translate::input_required(id_raw, &asked, &handle)),
                 Err(refused) => refused,
             }
@@ -394,40 +368,6 @@ impl Question {
     fn copy(&self) -> Self {
         let Self { key, id_raw, method, params } = self;
         Self { key: key.clone(), id_raw: id_raw.clone(), method: method.clone(), params: params.clone() }
-    }
-}
-
-impl Stage {
-    /// What the server says next. Given up half-way, nothing is lost.
-    async fn read(&mut self) -> Result<Read, SendError> {
-        if let Self::Sending(sending) = self {
-            let told = sending.await;
-            *self = Self::Over;
-            match told? {
-                Told::Stream(events) => {
-                    *self = Self::Reading(events);
-                    return Ok(Read::Begun);
-                }
-                Told::Message(status, text) => return Ok(Read::Whole(status, text)),
-                Told::Foreign(status, headers, text) => {
-                    let mut response = wire::json(status, text);
-                    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
-                        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
-                    }
-                    return Ok(Read::Foreign(response));
-                }
-            }
-        }
-        let Self::Reading(events) = self else {
-            return Ok(Read::End);
-        };
-        match events.next().await {
-            Ok(Some(event)) => Ok(event.data().map_or(Read::Alive, Read::Message)),
-            Ok(None) | Err(_) => {
-                *self = Self::Over;
-                Ok(Read::End)
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `subscriptions/listen`, from the server's own stream.
 
-use super::{LegacyServer, Request, Session, translate};
+use super::{Request, Session, translate};
 use crate::{
     bridge::wire::{self, SUBSCRIPTION_KEY, Said},
     reply,
@@ -26,15 +26,16 @@ struct Listening {
     uris: Vec<String>,
 }
 
-impl LegacyServer {
-    pub(super) fn listen(&self, session: &Arc<Session>, request: &Request<'_>) -> Response<UpstreamBody> {
+impl Session {
+    /// Listens for the client until it closes the stream.
+    pub(super) fn listen(self: &Arc<Self>, request: &Request<'_>) -> Response<UpstreamBody> {
         let (out, response) = wire::stream();
         let wanted = request.params.and_then(|params| wire::raw_in(params, "notifications"));
         let wanted: Value = wanted.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
-        let number = session.number();
-        let heard = session.listener(number);
+        let number = self.number();
+        let heard = self.listener(number);
         let listening = Listening {
-            session: Arc::clone(session),
+            session: Arc::clone(self),
             number,
             id_raw: request.id_raw.to_owned(),
             kinds: Vec::new(),
@@ -54,8 +55,8 @@ impl LegacyServer {
 
 impl Listening {
     async fn run(&mut self, wanted: &Value, mut heard: mpsc::Receiver<String>, out: &mpsc::Sender<Bytes>) {
-        let mut hears = self.session.hears.subscribe();
-        drop(tokio::time::timeout(OPEN_MAX, hears.wait_for(|hears| *hears)).await);
+        let mut opened = self.session.hears.subscribe();
+        drop(tokio::time::timeout(OPEN_MAX, opened.wait_for(|open| *open)).await);
         let accepted = self.accept(wanted).await;
         let acknowledged = format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"{SUBSCRIPTION_KEY}":{}}},"notifications":{accepted}}}}}"#,

@@ -53,7 +53,7 @@ pub(super) struct Parked(Arc<Mutex<HashMap<Box<str>, ParkedCall>>>);
 
 impl Parked {
     /// The handle that its client has to bring. The error gives it back: there is no room.
-    pub(super) fn park(&self, call: ParkedCall) -> Result<String, ParkedCall> {
+    pub(super) fn park(&self, call: Box<ParkedCall>) -> Result<String, Box<ParkedCall>> {
         let Some(handle) = random::secret() else {
             return Err(call);
         };
@@ -64,7 +64,7 @@ impl Parked {
             if waiting.len() >= PARKED_MAX || own >= PARKED_OF_ONE_MAX {
                 return Err(call);
             }
-            waiting.insert(handle.as_str().into(), call);
+            waiting.insert(handle.as_str().into(), *call);
         }
         let (parked, expiring) = (self.clone(), handle.clone());
         tokio::spawn(async move {

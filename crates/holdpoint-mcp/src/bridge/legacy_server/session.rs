@@ -3,12 +3,13 @@
 use super::{LegacyServer, sessions::Client, translate::Introduction};
 use crate::{
     bridge::{
+        Inner,
         answer::{self, Told},
         wire::{self, HANDSHAKES, LEGACY, PROTOCOL_VERSION, SESSION_ID, Said},
     },
     message::IdKey,
     random, reply,
-    upstream::{SendError, Upstream},
+    upstream::SendError,
 };
 use bytes::Bytes;
 use holdpoint_core::Principal;
@@ -44,7 +45,7 @@ pub(super) struct Session {
     pub(super) hears: watch::Sender<bool>,
     /// How often each resource is listened for.
     pub(super) uris: tokio::sync::Mutex<HashMap<String, usize>>,
-    inner: Upstream,
+    inner: Inner,
     headers: HeaderMap,
     next: AtomicU64,
     level: tokio::sync::Mutex<Option<Box<str>>>,

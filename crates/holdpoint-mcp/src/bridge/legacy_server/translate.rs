@@ -95,7 +95,7 @@ pub(super) fn answer(text: &str, id_raw: &str, method: &str) -> (StatusCode, Str
     message.set("id", id_raw.to_owned());
     let error = message.get("error").filter(|error| *error != "null").map(str::to_owned);
     if let Some(error) = error {
-        return failure(message, error, id_raw, method);
+        return failure(message, &error, id_raw, method);
     }
     let Some(result_raw) = message.get("result").map(str::to_owned) else {
         return unreadable();
@@ -112,18 +112,18 @@ pub(super) fn answer(text: &str, id_raw: &str, method: &str) -> (StatusCode, Str
     (StatusCode::OK, message.to_string())
 }
 
-fn failure(mut message: Splice<'_>, error: String, id_raw: &str, method: &str) -> (StatusCode, String) {
-    let code = wire::raw_in(&error, "code").and_then(|raw| raw.parse::<i32>().ok());
+fn failure(mut message: Splice<'_>, error: &str, id_raw: &str, method: &str) -> (StatusCode, String) {
+    let code = wire::raw_in(error, "code").and_then(|raw| raw.parse::<i32>().ok());
     let mapped = match code {
         Some(URL_ELICITATION_REQUIRED) if method == TOOLS_CALL => {
-            let told = wire::failed(id_raw, method, true, &links(&error));
+            let told = wire::failed(id_raw, method, true, &links(error));
             return (StatusCode::OK, told);
         }
         Some(URL_ELICITATION_REQUIRED) => Some(INTERNAL_ERROR),
         Some(RESOURCE_NOT_FOUND) => Some(INVALID_PARAMS),
         Some(_) | None => None,
     };
-    if let (Some(mapped), Ok(mut error)) = (mapped, Splice::read_leniently(&error)) {
+    if let (Some(mapped), Ok(mut error)) = (mapped, Splice::read_leniently(error)) {
         error.set("code", mapped.to_string());
         message.set("error", error.to_string());
     }
