@@ -377,14 +377,20 @@ async fn a_client_with_a_handshake_passes_untouched_and_without_the_setting_ever
     let plain = Web::new().await;
     let initialize =
         r#"{"jsonrpc":"2.0", "id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
-    let discover = r#"{"jsonrpc":"2.0","id":1, "method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
-    for (web, message) in [(&server, initialize), (&plain, initialize), (&plain, discover)] {
-        let (answer, ()) = tokio::join!(web.post(message), async {
+    for web in [&server, &plain] {
+        let (answer, ()) = tokio::join!(web.post(initialize), async {
             let asked = web.asked().await;
-            assert_eq!(asked.text(), message);
+            assert_eq!(asked.text(), initialize);
             asked.answer(418, &[("content-type", "application/json")], " {\"x\": 1} ");
         });
         assert_eq!(answer.status(), 418);
         assert_eq!(crate::web::text(answer).await, " {\"x\": 1} ");
     }
+    let (answer, ()) = tokio::join!(modern(&plain, 1, "server/discover", json!({})), async {
+        let asked = plain.asked().await;
+        assert!(asked.text().contains("io.modelcontextprotocol/protocolVersion"));
+        asked.answer(400, &[("content-type", "application/json")], " {\"x\": 1} ");
+    });
+    assert_eq!(answer.status(), 400);
+    assert_eq!(crate::web::text(answer).await, " {\"x\": 1} ");
 }
