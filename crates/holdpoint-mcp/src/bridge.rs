@@ -8,7 +8,7 @@
 //! 2. `name` and `arguments` of a call cross with their own bytes; only `_meta`, the id and the members that continue a
 //!    call are put in or taken out (see [`crate::message::Splice`]).
 //! 3. What is kept for one principal is never another's: sessions, calls that wait for input, handles to them
-//!    (CVE-2025-66414 and CVE-2026-25536 are of this kind). Handles cannot be guessed, and are good for one use.
+//!    (CVE-2026-25536 is of this kind). Handles cannot be guessed, and are good for one use.
 //! 4. What has no counterpart in the other era is said, not guessed: an error, or a tool result with `isError`.
 //!
 //! # Not translated
