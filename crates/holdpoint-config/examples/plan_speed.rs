@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, reason = "a measurement")]
 
 use holdpoint_config::{FingerprintKey, load};
-use holdpoint_core::{Arguments, Policy as _, Principal, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{
+    Arguments, Policy as _, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning,
+};
 use std::{collections::BTreeMap, hint::black_box, path::PathBuf, time::Instant};
 
 const ROUNDS: u32 = 200_000;
@@ -29,6 +31,7 @@ fn main() {
             arguments: Arguments::parse(arguments).unwrap(),
             extra: serde_json::Map::new(),
             definition: None,
+            warning: ToolWarning::None,
             task: TaskId::new("task"),
         };
         let start = Instant::now();

@@ -10,7 +10,7 @@ use crate::{
     source::Span,
     written::{Case, CasesFile, ExpectedPlan, ExpectedRequest},
 };
-use holdpoint_core::{Arguments, Ask, Principal, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{Arguments, Ask, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -93,6 +93,7 @@ fn failures(case: &Case, server: &str, policy: &PolicySet) -> Vec<Finding> {
         arguments,
         extra: Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new(case.task.as_deref().unwrap_or("check")),
     };
     let explanation = policy.explain(&call);

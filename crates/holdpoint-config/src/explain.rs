@@ -31,6 +31,10 @@ pub struct Explanation {
 pub(crate) const ONE_RUN_EVER: &str =
     "its name is the same for every call, so this tool runs once and never again";
 
+/// What a `pass` that is written for a glob leaves out.
+const UNLESS_WARNED: &str =
+    "a glob does not let a tool pass whose own definition says that it is destructive";
+
 /// What would be done with a call.
 #[derive(Debug)]
 pub enum Outcome {
@@ -92,7 +96,10 @@ impl Explanation {
             Err(error) => Outcome::DoesNotFit(error),
         };
         let constant = entry.action.effect().and_then(|effect| effect.key.constant());
+        let passes_by_glob =
+            matches!((found, &outcome), (Found::Glob(_), Outcome::Pass | Outcome::PassOnce(_)));
         let note = constant.and(outcome.effect()).map(|_| ONE_RUN_EVER);
+        let note = note.or(passes_by_glob.then_some(UNLESS_WARNED));
         Self {
             server: call.server.as_str().to_owned(),
             tool: tool.to_owned(),

@@ -10,7 +10,7 @@ use crate::{
     template::{Engine, Lines, Scope},
     terms::Terms,
 };
-use holdpoint_core::{EntryName, Plan, PlanError, Policy, PolicyRevision, Tokens, ToolCall};
+use holdpoint_core::{EntryName, Plan, PlanError, Policy, PolicyRevision, Tokens, ToolCall, ToolWarning};
 use minijinja::Environment;
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
@@ -29,6 +29,8 @@ pub struct PolicySet {
 pub enum Action {
     /// They run without being asked about.
     Pass,
+    /// The same, unless the tool's definition warns of it: it is only matched by a glob.
+    PassUnlessWarned,
     /// The same, each effect at most once.
     Once,
     /// They never run.
@@ -119,6 +121,14 @@ pub(crate) enum EntryAction {
 }
 
 impl EntryAction {
+    /// Whether calls run without being asked about.
+    const fn passes(&self) -> bool {
+        match self {
+            Self::Pass | Self::PassOnce(_) => true,
+            Self::Deny | Self::Gate(_) => false,
+        }
+    }
+
     pub(crate) fn effect(&self) -> Option<&EffectMapping> {
         match self {
             Self::PassOnce(effect) => Some(effect),
@@ -154,14 +164,20 @@ impl ServerTable {
         self.exact.values().chain(self.globs.iter().map(|glob| &glob.entry)).map(|entry| &**entry)
     }
 
-    fn find<'t>(&'t self, tool: &str, unmatched: &'t Entry) -> Found<'t> {
+    fn find<'t>(&'t self, tool: &str, warning: ToolWarning, unmatched: &'t Entry) -> Found<'t> {
         if let Some(entry) = self.exact.get(tool) {
             return Found::Exact(entry);
         }
-        let glob = self.globs.iter().find(|entry| entry.glob.matches(tool));
+        // Whoever wrote a glob has not seen each tool that it matches.
+        let covered = |entry: &&GlobEntry| match warning {
+            ToolWarning::None => true,
+            ToolWarning::Destructive => !entry.entry.action.passes(),
+        };
+        let globs = || self.globs.iter().filter(covered);
+        let glob = globs().find(|entry| entry.glob.matches(tool));
         if self.mixed_case || !is_folded(tool) {
             let folded = fold(tool);
-            let glob_folded = || self.globs.iter().find(|entry| entry.folded.matches(&folded));
+            let glob_folded = || globs().find(|entry| entry.folded.matches(&folded));
             let other = self.folded.get(&*folded).or_else(|| glob_folded().map(|entry| &entry.entry));
             let same = |other: &Arc<Entry>| glob.is_some_and(|entry| Arc::ptr_eq(&entry.entry, other));
             if let Some(other) = other.filter(|other| !same(other)) {
@@ -173,9 +189,9 @@ impl ServerTable {
 }
 
 impl Table {
-    pub(crate) fn find(&self, server: &str, tool: &str) -> Found<'_> {
+    pub(crate) fn find(&self, server: &str, tool: &str, warning: ToolWarning) -> Found<'_> {
         match self.servers.get(server) {
-            Some(table) => table.find(tool, &self.unmatched),
+            Some(table) => table.find(tool, warning, &self.unmatched),
             None => Found::Unmatched(&self.unmatched),
         }
     }
@@ -220,7 +236,8 @@ impl PolicySet {
     /// What is to be done with calls to `tool`, without looking at their arguments.
     #[must_use]
     pub fn action_of(&self, server: &str, tool: &str) -> Action {
-        match self.table.find(server, tool) {
+        match self.table.find(server, tool, ToolWarning::None) {
+            Found::Glob(entry) if matches!(entry.action, EntryAction::Pass) => Action::PassUnlessWarned,
             Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => match entry.action {
                 EntryAction::Pass => Action::Pass,
                 EntryAction::PassOnce(_) => Action::Once,
@@ -234,7 +251,7 @@ impl PolicySet {
     /// How calls to `tool` wait.
     #[must_use]
     pub fn waits_of(&self, server: &str, tool: &str) -> WaitSettings {
-        match self.table.find(server, tool) {
+        match self.table.find(server, tool, ToolWarning::None) {
             Found::Exact(Entry { action: EntryAction::Gate(mapping), .. })
             | Found::Glob(Entry { action: EntryAction::Gate(mapping), .. }) => mapping.waits,
             Found::Exact(_) | Found::Glob(_) | Found::Unmatched(_) | Found::Lookalike(_) => {
@@ -246,14 +263,14 @@ impl PolicySet {
     /// What would be done with `call`, and why.
     #[must_use]
     pub fn explain(&self, call: &ToolCall) -> Explanation {
-        let found = self.table.find(call.server.as_str(), call.tool.as_str());
+        let found = self.table.find(call.server.as_str(), call.tool.as_str(), call.warning);
         Explanation::new(call, &found, self.plan(call))
     }
 }
 
 impl Policy for PolicySet {
     fn plan(&self, call: &ToolCall) -> Result<Plan, PlanError> {
-        let found = self.table.find(call.server.as_str(), call.tool.as_str());
+        let found = self.table.find(call.server.as_str(), call.tool.as_str(), call.warning);
         let is_matched = !matches!(found, Found::Unmatched(_));
         let entry = match found {
             Found::Exact(entry) | Found::Glob(entry) | Found::Unmatched(entry) => entry,

@@ -89,6 +89,17 @@ impl fmt::Debug for Arguments {
     }
 }
 
+/// What a tool's own definition warns of. Nobody vouches for what a server says of its tools, so it is heeded only where it
+/// makes a decision stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolWarning {
+    /// Nothing; or there is no definition.
+    #[default]
+    None,
+    /// The tool may destroy something (MCP: `annotations.destructiveHint` is `true`).
+    Destructive,
+}
+
 /// One call to one tool, exactly as it will run.
 #[derive(Clone, Debug)]
 pub struct ToolCall {
@@ -105,6 +116,8 @@ pub struct ToolCall {
     pub extra: Map<String, Value>,
     /// The tool's definition as its server states it now; `None` where tools have no definitions.
     pub definition: Option<DefinitionDigest>,
+    /// What that definition warns of.
+    pub warning: ToolWarning,
     /// The job that this call belongs to.
     pub task: TaskId,
 }

@@ -42,7 +42,7 @@ mod record;
 mod reject;
 mod ticket;
 
-pub use call::{ArgumentError, Arguments, ToolCall};
+pub use call::{ArgumentError, Arguments, ToolCall, ToolWarning};
 pub use digest::{CallDigest, DefinitionDigest, QuestionDigest, definition_digest};
 pub use effect::{
     Effect, EffectId, EffectRun, EffectState, NewEffect, Question, Reconcile, Settled, Taken, Verdict,

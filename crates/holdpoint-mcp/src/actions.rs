@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Action {
     /// Runs without being asked about.
     Pass,
+    /// The same, unless the tool's definition warns of it.
+    PassUnlessWarned,
     /// Runs without being asked about, at most once for its effect.
     Once,
     /// Never runs.

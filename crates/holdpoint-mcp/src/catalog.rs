@@ -12,7 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use holdpoint_core::{
-    DefinitionDigest, Question, ServerName, ToolName, check_unambiguous, definition_digest,
+    DefinitionDigest, Question, ServerName, ToolName, ToolWarning, check_unambiguous, definition_digest,
 };
 pub(crate) use params::ParamHeader;
 pub(crate) use recheck::AtServer;
@@ -70,6 +70,7 @@ pub(crate) enum ListError {
 pub(crate) struct Tool {
     pub(crate) name: ToolName,
     pub(crate) digest: DefinitionDigest,
+    pub(crate) warning: ToolWarning,
     definition: Value,
     accepted: AtomicBool,
     /// Looked up by calls of the stateless era over HTTP only.
@@ -77,6 +78,11 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
+    /// As its server states it.
+    pub(crate) const fn definition(&self) -> &Value {
+        &self.definition
+    }
+
     /// What its arguments must be like.
     pub(crate) fn input_schema(&self) -> Option<&Value> {
         self.definition.get("inputSchema")
@@ -84,14 +90,14 @@ impl Tool {
 }
 
 #[derive(Clone, Debug)]
-enum Listed {
+pub(crate) enum Listed {
     Tool(Arc<Tool>),
     /// Listed, but not in a way that two readers understand alike.
     Unusable(&'static str),
 }
 
 #[derive(Debug)]
-struct Listing {
+pub(crate) struct Listing {
     tools: HashMap<Box<str>, Listed>,
     generation: u64,
 }
@@ -210,7 +216,8 @@ impl Catalog {
     }
 }
 
-async fn read_all(
+/// All pages.
+pub(crate) async fn read_all(
     source: &dyn ToolSource,
     before: Option<&Listing>,
 ) -> Result<HashMap<Box<str>, Listed>, ListError> {
@@ -268,8 +275,19 @@ fn read_tool(name: &str, raw: &RawValue, before: Option<&Listing>) -> Listed {
         Some(Listed::Tool(_) | Listed::Unusable(_)) | None => {
             let (name, accepted) = (ToolName::new(name), AtomicBool::new(false));
             let param_headers = OnceLock::new();
-            Listed::Tool(Arc::new(Tool { name, digest, definition, accepted, param_headers }))
+            let warning = warning_of(&definition);
+            Listed::Tool(Arc::new(Tool { name, digest, warning, definition, accepted, param_headers }))
         }
+    }
+}
+
+/// MCP 2025-06-18, `ToolAnnotations`. What is there and is no plain no is a yes: it only makes a decision stricter.
+fn warning_of(definition: &Value) -> ToolWarning {
+    match definition.pointer("/annotations/destructiveHint") {
+        None | Some(Value::Null | Value::Bool(false)) => ToolWarning::None,
+        Some(
+            Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
+        ) => ToolWarning::Destructive,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_core::{
-    Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName, Withdrawal,
+    Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName, ToolWarning, Withdrawal,
 };
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -97,6 +97,7 @@ impl Guard {
             arguments: Arguments::absent(),
             extra: Map::from_iter([(PLACE_KEY.to_owned(), Value::from(&*self.place.0))]),
             definition: None,
+            warning: ToolWarning::None,
             task,
         }
     }
@@ -112,16 +113,20 @@ impl Guard {
         if message.comeback.is_some() {
             return None;
         }
-        let (tool, definition) = match self.actions.action(&self.server, &message.name) {
+        let action = self.actions.action(&self.server, &message.name);
+        let (tool, definition, warning) = match action {
             Action::Gate | Action::Once => return None,
-            Action::Deny => (ToolName::new(&*message.name), None),
-            Action::Pass => {
+            Action::Deny => (ToolName::new(&*message.name), None, ToolWarning::None),
+            Action::Pass | Action::PassUnlessWarned => {
                 let tool = catalog.at_hand(&message.name)?;
-                (tool.name.clone(), Some(tool.digest))
+                if settled(action, tool.warning) == Action::Gate {
+                    return None;
+                }
+                (tool.name.clone(), Some(tool.digest), tool.warning)
             }
         };
         let arguments = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
-        Some(ToolCall { arguments, definition, ..self.call(principal, task.clone(), tool) })
+        Some(ToolCall { arguments, definition, warning, ..self.call(principal, task.clone(), tool) })
     }
 }
 
@@ -134,6 +139,19 @@ pub(crate) struct Terms {
     pub(crate) later: Option<Arc<Later>>,
 }
 
+/// What is to be done with calls of a tool, now that its definition is known.
+const fn settled(action: Action, warning: ToolWarning) -> Action {
+    match (action, warning) {
+        // What comes of it says the policy, and it wants the arguments for that.
+        (Action::PassUnlessWarned, ToolWarning::Destructive) => Action::Gate,
+        (Action::PassUnlessWarned, ToolWarning::None) => Action::Pass,
+        (Action::Pass | Action::Once | Action::Deny | Action::Gate, _) => action,
+    }
+}
+
+/// What a tool is called with: its arguments, and what else could change the effect.
+type Parameters = (Arguments, Map<String, Value>);
+
 /// A call that has been read as far as its tool needs it, on its own feet.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -144,8 +162,9 @@ pub(crate) struct Reading {
     pub(crate) comeback: Option<Comeback>,
     name: Box<str>,
     action: Action,
-    arguments: Arguments,
-    extra: Map<String, Value>,
+    unread: Arguments,
+    /// `None`: nobody will look at them. An error is the answer to a call of which somebody has to.
+    read: Option<Result<Parameters, Vec<u8>>>,
     task: TaskId,
 }
 
@@ -160,36 +179,18 @@ impl Reading {
     ) -> Result<Self, Vec<u8>> {
         let frame = message.frame(bytes);
         let action = guard.actions.action(&guard.server, &message.name);
-        let (arguments, extra) = match action {
+        let unread = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
+        let read = match action {
+            Action::PassUnlessWarned if message.comeback.is_none() => Some(read(message, &frame)),
             // What it came with is sealed over its arguments.
-            Action::Pass | Action::Deny if message.comeback.is_none() => {
-                (message.arguments.map_or_else(Arguments::absent, Arguments::unread), Map::new())
-            }
-            Action::Pass | Action::Deny | Action::Gate | Action::Once => {
-                let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
-                let arguments = arguments
-                    .map_err(|error| reply::ended(&frame, &Ended::InvalidArguments(error.to_string())))?;
-                let refuse = |problem: String| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem);
-                let extra = message.extra().map_err(refuse)?;
-                if extra.contains_key(PLACE_KEY) {
-                    return Err(refuse(format!("`params.{PLACE_KEY}` is not for clients")));
-                }
-                (arguments, extra)
+            Action::Pass | Action::Deny if message.comeback.is_none() => None,
+            Action::Pass | Action::PassUnlessWarned | Action::Deny | Action::Gate | Action::Once => {
+                Some(Ok(read(message, &frame)?))
             }
         };
-        let protocol = protocol(message);
-        let comeback = message.comeback.clone();
-        Ok(Self {
-            frame,
-            protocol,
-            client,
-            comeback,
-            name: (&*message.name).into(),
-            action,
-            arguments,
-            extra,
-            task,
-        })
+        let (protocol, comeback) = (protocol(message), message.comeback.clone());
+        let name = (&*message.name).into();
+        Ok(Self { frame, protocol, client, comeback, name, action, unread, read, task })
     }
 
     /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. The
@@ -201,23 +202,45 @@ impl Reading {
         source: &dyn ToolSource,
         principal: &Principal,
     ) -> Result<ToolCall, Answer> {
-        let Self { frame, name, action, arguments, extra, task, .. } = self;
+        let Self { frame, comeback, name, action, unread, read, task, .. } = self;
         let tool = match action {
             // The kernel says no whatever the tool is like.
             Action::Deny => return Ok(guard.call(principal, task, ToolName::new(name))),
-            Action::Pass | Action::Once | Action::Gate => catalog.accepted(source, &name).await,
+            Action::Pass | Action::PassUnlessWarned | Action::Once | Action::Gate => {
+                catalog.accepted(source, &name).await
+            }
         };
         let tool = tool.map_err(|why| no_tool(&frame, &name, why))?;
-        match action {
-            Action::Gate | Action::Once => catalog.validate(&tool, arguments.as_map()),
-            Action::Pass | Action::Deny => Ok(()),
-        }
-        .map_err(|ended| reply::ended(&frame, &ended))?;
-        let (name, definition) = (tool.name.clone(), Some(tool.digest));
-        let mut call = ToolCall { arguments, definition, ..guard.call(principal, task, name) };
+        let (arguments, extra) = match settled(action, tool.warning) {
+            Action::Gate | Action::Once => {
+                let (arguments, extra) = read.transpose()?.unwrap_or_else(|| (unread, Map::new()));
+                let fits = catalog.validate(&tool, arguments.as_map());
+                fits.map_err(|ended| reply::ended(&frame, &ended))?;
+                (arguments, extra)
+            }
+            Action::Pass | Action::PassUnlessWarned | Action::Deny if comeback.is_some() => {
+                read.transpose()?.unwrap_or_else(|| (unread, Map::new()))
+            }
+            Action::Pass | Action::PassUnlessWarned | Action::Deny => (unread, Map::new()),
+        };
+        let (name, definition, warning) = (tool.name.clone(), Some(tool.digest), tool.warning);
+        let mut call = ToolCall { arguments, definition, warning, ..guard.call(principal, task, name) };
         call.extra.extend(extra);
         Ok(call)
     }
+}
+
+/// Reads what a person may have to see. The error is the answer to the call.
+fn read(message: &CallMessage<'_>, frame: &CallFrame) -> Result<Parameters, Vec<u8>> {
+    let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse);
+    let arguments =
+        arguments.map_err(|error| reply::ended(frame, &Ended::InvalidArguments(error.to_string())))?;
+    let refuse = |problem: String| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem);
+    let extra = message.extra().map_err(refuse)?;
+    if extra.contains_key(PLACE_KEY) {
+        return Err(refuse(format!("`params.{PLACE_KEY}` is not for clients")));
+    }
+    Ok((arguments, extra))
 }
 
 /// An answer to a call that goes no further.

@@ -33,6 +33,7 @@ mod progress;
 mod random;
 mod reply;
 pub mod stdio;
+mod survey;
 mod upstream;
 mod waiting;
 
@@ -40,5 +41,6 @@ pub use actions::{Action, GateEverything, ToolActions};
 pub use bridge::Era;
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
+pub use survey::{StatedTool, Survey, SurveyError, survey_address, survey_command};
 pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};
 pub use waiting::{Declined, StateKey, WaitMode, Waits};

@@ -29,6 +29,7 @@ mod traffic;
 
 pub use child::ChildCommand;
 pub(crate) use child::ServerProcess;
+pub(crate) use lines::{Line, Lines};
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
 use crate::{

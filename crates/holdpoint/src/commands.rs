@@ -17,7 +17,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use holdpoint_config::{CaseResult, FingerprintKey, Mistake, Report};
-use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
 use holdpoint_server::wire::{AppliedReport, CreatedAgent, Decided, OpenThread, SignInLinkReport};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         arguments,
         extra: serde_json::Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("explain"),
     };
     // The installation's key stays where it is: these fingerprints are for looking at only.

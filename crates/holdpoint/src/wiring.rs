@@ -120,6 +120,7 @@ impl ToolActions for Actions {
     fn action(&self, server: &ServerName, tool: &str) -> Action {
         match self.0.action_of(server.as_str(), tool) {
             ConfigAction::Pass => Action::Pass,
+            ConfigAction::PassUnlessWarned => Action::PassUnlessWarned,
             ConfigAction::Once => Action::Once,
             ConfigAction::Deny => Action::Deny,
             ConfigAction::Gate => Action::Gate,

@@ -5,7 +5,7 @@ use holdpoint_audit::AuditLog;
 use holdpoint_core::{
     Admission, Arguments, Ask, Effect, EffectKey, EntryName, Gate, GateParts, HoldLimits, Outcome, Owner,
     Plan, PlanError, Policy, PolicyRevision, Principal, Rejection, Secrets, ServerName, TaskId, Tokens,
-    ToolCall, ToolName,
+    ToolCall, ToolName, ToolWarning,
 };
 use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover, SubmitScript, Verdict};
 use serde_json::{Map, value::RawValue};
@@ -77,6 +77,7 @@ fn call(tool: &str, arguments: &str) -> ToolCall {
         arguments: Arguments::parse(arguments).unwrap(),
         extra: Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("order 7"),
     }
 }

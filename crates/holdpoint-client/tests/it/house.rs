@@ -5,7 +5,7 @@ use holdpoint_client::GateApprover;
 use holdpoint_core::{
     Arguments, Ask, Caller, Effect, Gate, GateParts, HoldLimits, Interest, InterestHandle, NoRecord, Owner,
     Plan, PlanError, Policy, PolicyRevision, Principal, Recorder, Rejection, Secrets, ServerName, TaskId,
-    ToolCall, ToolName,
+    ToolCall, ToolName, ToolWarning,
 };
 use holdpoint_testkit::{Decision, ManualClock, MemoryJournal, ScriptedGate};
 use holdpoint_tower::{Attended, GateLayer, GateService, Refuse, RunOnce};
@@ -161,6 +161,7 @@ pub(crate) fn pay(amount: u32) -> ToolCall {
         arguments: Arguments::parse(paid(amount).as_str()).expect("arguments"),
         extra: serde_json::Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("task-1"),
     }
 }

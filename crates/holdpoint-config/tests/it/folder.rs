@@ -1,7 +1,7 @@
 //! A configuration in a folder of its own.
 
 use holdpoint_config::{Config, FingerprintKey, Mistake, PolicySet, Report, check, load};
-use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
 use std::{collections::BTreeMap, fs, path::PathBuf};
 use tempfile::TempDir;
 
@@ -95,6 +95,7 @@ pub(crate) fn call(tool: &str, arguments: &str) -> ToolCall {
         arguments: Arguments::parse(arguments).unwrap(),
         extra: serde_json::Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("task-1"),
     }
 }

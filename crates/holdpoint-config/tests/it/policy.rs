@@ -1,8 +1,8 @@
 //! What the policy makes of calls.
 
-use crate::folder::{Folder, call, gated};
+use crate::folder::{Folder, MAIN, call, gated};
 use holdpoint_config::{Action, FingerprintKey, Outcome, PolicySet};
-use holdpoint_core::{Arguments, Ask, Plan, PlanError, Policy as _, ToolCall};
+use holdpoint_core::{Arguments, Ask, Plan, PlanError, Policy as _, ToolCall, ToolWarning};
 
 fn ask(policy: &PolicySet, call: &ToolCall) -> Box<Ask> {
     match policy.plan(call) {
@@ -30,7 +30,7 @@ fn the_most_specific_entry_wins_whatever_the_order() {
     for (tool, action) in [
         ("get_secret_santa", Action::Gate),
         ("get_secret_key", Action::Deny),
-        ("get_order", Action::Pass),
+        ("get_order", Action::PassUnlessWarned),
         ("get_card", Action::Gate),
         ("pay", Action::Deny),
     ] {
@@ -38,10 +38,57 @@ fn the_most_specific_entry_wins_whatever_the_order() {
         let plan = policy.plan(&call(tool, "{}")).unwrap();
         let same = matches!(
             (plan, action),
-            (Plan::Pass(_), Action::Pass) | (Plan::Deny(_), Action::Deny) | (Plan::Gate(_), Action::Gate)
+            (Plan::Pass(_), Action::PassUnlessWarned)
+                | (Plan::Deny(_), Action::Deny)
+                | (Plan::Gate(_), Action::Gate)
         );
         assert!(same, "{tool}");
     }
+}
+
+/// What a server says of its tools makes a decision stricter, and never laxer.
+#[test]
+fn a_glob_lets_nothing_pass_that_warns_of_itself() {
+    let tools = "server: payments
+tools:
+  - { name: 'get_*', action: pass }
+  - { name: 'once_*', action: pass, effect: once }
+  - { name: 'get_card_*', action: gate, subject: Look at a card }
+  - { name: 'get_key_*', action: deny }
+  - { name: get_and_delete, action: pass }
+  - { name: wipe, action: deny }
+";
+    let below = "  - { name: '*', action: gate, subject: Anything else }\n";
+    let of = |policy: &PolicySet, tool: &str, warning| {
+        let plan = policy.plan(&ToolCall { warning, ..call(tool, "{}") }).unwrap();
+        match plan {
+            Plan::Pass(_) => "pass".to_owned(),
+            Plan::PassOnce(..) => "once".to_owned(),
+            Plan::Deny(_) => "deny".to_owned(),
+            Plan::Gate(ask) => ask.subject,
+        }
+    };
+    for (text, unmatched) in
+        [(tools.to_owned(), "Run TOOL on payments"), (format!("{tools}{below}"), "Anything else")]
+    {
+        let policy = Folder::tools(&text).policy();
+        for (tool, unwarned, warned) in [
+            ("get_order", "pass", unmatched),
+            ("once_a", "once", unmatched),
+            ("get_card_x", "Look at a card", "Look at a card"),
+            ("get_key_x", "deny", "deny"),
+            // Whoever wrote this name knew the tool.
+            ("get_and_delete", "pass", "pass"),
+            ("wipe", "deny", "deny"),
+        ] {
+            assert_eq!(of(&policy, tool, ToolWarning::None), unwarned, "{tool}");
+            assert_eq!(of(&policy, tool, ToolWarning::Destructive), warned.replace("TOOL", tool), "{tool}");
+        }
+    }
+    let denying = format!("{MAIN}unmatched: deny\n");
+    let refuses = Folder::new(&[("holdpoint.yaml", &denying), ("tools/payments.yaml", tools)]).policy();
+    assert_eq!(of(&refuses, "get_order", ToolWarning::None), "pass");
+    assert_eq!(of(&refuses, "get_order", ToolWarning::Destructive), "deny");
 }
 
 #[test]
@@ -58,7 +105,7 @@ fn a_name_in_another_case_gets_nothing() {
     )
     .policy();
     assert_eq!(policy.action_of("payments", "ta\u{17f}k"), Action::Deny);
-    assert_eq!(policy.action_of("payments", "Other"), Action::Pass);
+    assert_eq!(policy.action_of("payments", "Other"), Action::PassUnlessWarned);
 }
 
 #[test]

@@ -1,4 +1,6 @@
-use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName, definition_digest};
+use holdpoint_core::{
+    Arguments, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning, definition_digest,
+};
 use proptest::{collection, prelude::*};
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ fn call(arguments: Option<&str>) -> ToolCall {
         arguments: arguments.map_or(Arguments::absent(), |raw| Arguments::parse(raw).unwrap()),
         extra: Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("task"),
     }
 }

@@ -5,7 +5,7 @@ use holdpoint_core::{
     Answer, ApprovalToken, Approver, ApproverError, Ask, Effect, EffectKey, Event, Gate, GateParts, Hold,
     HoldLimits, Owner, Plan, PlanError, Policy, PolicyRevision, Principal, Question, Reconcile, RecordError,
     Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
-    ToolName, Verdict, What,
+    ToolName, ToolWarning, Verdict, What,
 };
 use holdpoint_mcp::{Action, Guard, MemoryPins, Place, StateKey, ToolActions, Waits};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
@@ -92,9 +92,10 @@ impl Policy for Rules {
         let entry = holdpoint_core::EntryName::new("entry");
         Ok(match self.of(call.tool.as_str()) {
             Action::Pass => Plan::Pass(entry),
+            Action::PassUnlessWarned if call.warning == ToolWarning::None => Plan::Pass(entry),
             Action::Once => Plan::PassOnce(entry, self.effect(call)),
             Action::Deny => Plan::Deny(entry),
-            Action::Gate => Plan::Gate(Box::new(Ask {
+            Action::Gate | Action::PassUnlessWarned => Plan::Gate(Box::new(Ask {
                 entry,
                 workflow_name: "w".into(),
                 task_label: "l".into(),

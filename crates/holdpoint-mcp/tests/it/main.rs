@@ -12,6 +12,7 @@ mod batches;
 mod corpus;
 mod crossing;
 mod crossing_calls;
+mod definitions;
 mod effects;
 mod era;
 mod era_legacy_server;

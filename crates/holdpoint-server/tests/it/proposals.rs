@@ -11,7 +11,7 @@ use holdpoint_client::{
 use holdpoint_core::{
     Admission, Arguments, Ask, Caller, EntryName, Gate, GateParts, HoldLimits, NoRecord, Outcome, Owner,
     Plan, PlanError, Policy, PolicyRevision, Principal, Rejection, Secrets, ServerName, TaskId, Tokens,
-    ToolCall, ToolName,
+    ToolCall, ToolName, ToolWarning,
 };
 use holdpoint_store::{Folder, RevisionId, ThreadId, ThreadQuery, VerdictKind};
 use holdpoint_testkit::{ManualClock, MemoryJournal};
@@ -105,6 +105,7 @@ fn refund(amount: u64) -> ToolCall {
         arguments: Arguments::parse(paid(amount).as_str()).unwrap(),
         extra: serde_json::Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("t"),
     }
 }

@@ -1,6 +1,6 @@
 //! The tool behind the gate, and the notes that are taken in front of it.
 
-use holdpoint_core::{Arguments, PermittedCall, Principal, Receipt, ServerName, TaskId, ToolCall, ToolName};
+use holdpoint_core::{Arguments, PermittedCall, Principal, Receipt, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
 use holdpoint_tower::RunOnce;
 use std::{
     convert::Infallible,
@@ -92,6 +92,7 @@ pub(crate) fn call(tool: &str, arguments: &str) -> ToolCall {
         arguments: Arguments::parse(arguments).unwrap(),
         extra: serde_json::Map::new(),
         definition: None,
+        warning: ToolWarning::None,
         task: TaskId::new("task-1"),
     }
 }
