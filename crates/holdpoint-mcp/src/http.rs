@@ -33,9 +33,10 @@ mod run;
 mod session;
 mod sse;
 
+pub(crate) use agreement::is_stateless;
 pub use body::ProxyBody;
-pub(crate) use body::{Cut, collect_answer, collect_text, is_stream};
-pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, encoded};
+pub(crate) use body::{Cut, collect_answer, collect_text, is_stream, json_headers, stream_headers};
+pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, Refusal, SESSION_ID, encoded, session_id};
 pub(crate) use sse::{Event, Events, StreamError, message as event};
 
 use crate::{
@@ -114,7 +115,10 @@ pub struct HttpProxy(Arc<Proxy>);
 struct Proxy {
     options: HttpOptions,
     names: Names,
+    /// What is asked.
     upstream: Upstream,
+    /// What runs: the same, without what translates for it.
+    server: Upstream,
     sessions: Sessions,
     slots: Arc<tokio::sync::Semaphore>,
     /// Calls under way, until their answers were taken.
@@ -127,12 +131,13 @@ impl HttpProxy {
     /// # Errors
     /// The server's address cannot be worked with.
     pub fn new(options: HttpOptions) -> Result<Self, ServerAddressError> {
-        let upstream = Upstream::new(options.server.clone())?.bridged(options.era);
+        let server = Upstream::new(options.server.clone(), &options.guard.server)?;
+        let upstream = server.clone().bridged(options.era);
         let names = Names::new(&options.hosts, &options.origins);
         let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
         let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));
         let calls = TaskTracker::new();
-        Ok(Self(Arc::new(Proxy { options, names, upstream, sessions, slots, calls })))
+        Ok(Self(Arc::new(Proxy { options, names, upstream, server, sessions, slots, calls })))
     }
 
     /// Resolves when no call is under way: what ran has been answered and recorded, and what was held has been told to come
@@ -142,6 +147,13 @@ impl HttpProxy {
         let calls = &self.0.calls;
         calls.close();
         calls.wait().await;
+    }
+
+    /// Ends the server's processes in order, where they are ours, and resolves when none is left. For the time after
+    /// [`Self::drain`]: what they have not answered by now is lost. Whoever drops the last clone without this ends them as
+    /// well, but does not see it.
+    pub async fn stop(&self) {
+        self.0.server.stop().await;
     }
 
     /// Answers one request to the server's endpoint, whatever its path.
@@ -160,6 +172,7 @@ impl HttpProxy {
             Ok(None) => return body::plain(StatusCode::NOT_FOUND, "this session belongs to somebody else\n"),
             Err(refused) => return refused.into(),
         };
+        session.note_epoch(proxy.server.epoch());
         match *request.method() {
             Method::POST => proxy.post(request, session).await,
             Method::GET | Method::DELETE => {

@@ -42,5 +42,5 @@ pub use bridge::Era;
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use survey::{StatedTool, Survey, SurveyError, survey_address, survey_command};
-pub use upstream::{ServerAddress, ServerAddressError, UpstreamBodyError};
+pub use upstream::{ChildLimits, Launch, Launched, ServerAddress, ServerAddressError, UpstreamBodyError};
 pub use waiting::{Declined, StateKey, WaitMode, Waits};

@@ -26,7 +26,7 @@ pub(crate) fn outcome_of(message: &str, completion: &Completion) -> Option<Outco
     };
     let excerpt = text.map(|text| {
         let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
-        excerpt_of(&completion.redacted(&text))
+        excerpt_of(&completion.redacted(&text), EXCERPT_CHARS_MAX)
     });
     let outcome = match ran {
         Ran::Succeeded => Outcome::succeeded(fragment),
@@ -71,7 +71,7 @@ fn first_text_of(result: &RawValue) -> Option<String> {
 }
 
 /// One line that shows what it holds, cut where it gets too long.
-fn excerpt_of(text: &str) -> String {
+pub(crate) fn excerpt_of(text: &str, chars_max: usize) -> String {
     const CUT: char = '…';
     let mut shown = String::new();
     let mut chars = 0;
@@ -83,9 +83,11 @@ fn excerpt_of(text: &str) -> String {
             shown.push(character);
         }
         chars += shown.get(before..).map_or(0, |piece| piece.chars().count());
-        if chars > EXCERPT_CHARS_MAX {
-            let end =
-                shown.char_indices().nth(EXCERPT_CHARS_MAX - 1).map_or(before, |(at, _)| at.min(before));
+        if chars > chars_max {
+            let end = shown
+                .char_indices()
+                .nth(chars_max.saturating_sub(1))
+                .map_or(before, |(at, _)| at.min(before));
             shown.truncate(end);
             shown.push(CUT);
             return shown;

@@ -14,3 +14,12 @@ pub(crate) fn secret() -> Option<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).is_ok().then(|| hex::encode(bytes))
 }
+
+/// Evenly between 0 and 1.
+pub(crate) fn fraction() -> f64 {
+    let mut bytes = [0_u8; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 1.0,
+    }
+}

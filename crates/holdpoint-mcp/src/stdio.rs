@@ -30,6 +30,7 @@ mod traffic;
 pub use child::ChildCommand;
 pub(crate) use child::ServerProcess;
 pub(crate) use lines::{Line, Lines};
+pub(crate) use outbox::{Outbox, Place, Sent};
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
 use crate::{
@@ -38,7 +39,6 @@ use crate::{
 };
 use holdpoint_core::{Principal, Standing, TaskId};
 use link::Link;
-use outbox::Outbox;
 use server::ServerSide;
 use session::Session;
 use std::{io, pin::Pin, process::ExitStatus, sync::Arc, time::Duration};
@@ -158,7 +158,10 @@ pub async fn run_at(
     client_in: impl AsyncRead + Send + Unpin,
     client_out: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<ExitReason, StdioError> {
-    Ok(relay_to(options, (client_in, client_out), Upstream::new(server)?).await)
+    let upstream = Upstream::new(server, &options.guard.server)?;
+    let reason = relay_to(options, (client_in, client_out), upstream.clone()).await;
+    upstream.stop().await;
+    Ok(reason)
 }
 
 /// The same, whatever answers requests.

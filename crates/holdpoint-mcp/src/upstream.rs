@@ -1,16 +1,21 @@
 //! The tool server of a front, wherever it is: one request in, one response out, as streamable HTTP has them.
 
 mod body;
+mod children;
 mod web;
 
 pub(crate) use body::UpstreamBody;
 pub use body::UpstreamBodyError;
+pub(crate) use children::{ChildBody, Children, Kept};
+pub use children::{ChildLimits, Launch, Launched};
 pub(crate) use web::WebServer;
 
 use crate::bridge::Bridge;
+use crate::stdio::ChildCommand;
 use bytes::Bytes;
-use holdpoint_core::Principal;
+use holdpoint_core::{Principal, ServerName};
 use http::{HeaderMap, Method, Response, Uri};
+use std::sync::Arc;
 
 /// Where a tool server is.
 #[derive(Clone, Debug)]
@@ -22,6 +27,19 @@ pub enum ServerAddress {
         /// What the server gets beside the client's headers: its own credentials, say.
         headers: HeaderMap,
     },
+    /// In child processes of ours, which speak on their standard input and output.
+    Command {
+        /// How to start one.
+        launch: Arc<dyn Launch>,
+        /// What they may use.
+        limits: ChildLimits,
+    },
+}
+
+impl From<ChildCommand> for ServerAddress {
+    fn from(command: ChildCommand) -> Self {
+        Self::Command { launch: Arc::new(command), limits: ChildLimits::default() }
+    }
 }
 
 impl From<Uri> for ServerAddress {
@@ -48,14 +66,45 @@ pub(crate) enum Upstream {
     Web(Box<WebServer>),
     /// Another one, for clients of both eras.
     Bridge(Bridge),
+    /// Speaks on pipes; we speak streamable HTTP for it.
+    Children(Children),
 }
 
 impl Upstream {
-    pub(crate) fn new(address: ServerAddress) -> Result<Self, ServerAddressError> {
+    /// `server` is how the operator calls it.
+    pub(crate) fn new(address: ServerAddress, server: &ServerName) -> Result<Self, ServerAddressError> {
         match address {
             ServerAddress::Http { url, headers } => {
                 WebServer::new(url, headers).map(|server| Self::Web(Box::new(server)))
             }
+            ServerAddress::Command { launch, limits } => {
+                Ok(Self::Children(Children::new(server, launch, limits)))
+            }
+        }
+    }
+
+    /// Another number than before: what was read of the server's tools does not count any more. Asked of the server itself,
+    /// as the two below, and not of a bridge to it.
+    pub(crate) fn epoch(&self) -> u64 {
+        match self {
+            Self::Web(_) | Self::Bridge(_) => 0,
+            Self::Children(children) => children.epoch(),
+        }
+    }
+
+    /// As long as this lives, the session that the headers name does not end for want of use.
+    pub(crate) fn keep(&self, headers: &HeaderMap) -> Option<Kept> {
+        match self {
+            Self::Web(_) | Self::Bridge(_) => None,
+            Self::Children(children) => children.keep(headers),
+        }
+    }
+
+    /// Ends what we started, and resolves when nothing of it is left.
+    pub(crate) async fn stop(&self) {
+        match self {
+            Self::Web(_) | Self::Bridge(_) => {}
+            Self::Children(children) => children.stop().await,
         }
     }
 
@@ -71,6 +120,7 @@ impl Upstream {
         match self {
             Self::Web(server) => server.send(method, headers, body).await,
             Self::Bridge(bridge) => bridge.send(principal, method, headers, body).await,
+            Self::Children(children) => children.send(principal, method, headers, body).await,
         }
     }
 }

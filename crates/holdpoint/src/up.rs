@@ -31,7 +31,7 @@ const AGENT: &str = "default";
 /// How long calls that run may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The proxies of the servers that are reached over HTTP, by name.
+/// The proxies of all servers, by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HttpProxies(HashMap<String, HttpProxy>);
 
@@ -41,6 +41,16 @@ impl HttpProxies {
         for proxy in self.0.values() {
             proxy.drain().await;
         }
+    }
+
+    /// Ends the servers that we started.
+    async fn stop(&self) {
+        let mut stopping = tokio::task::JoinSet::new();
+        for proxy in self.0.values() {
+            let proxy = proxy.clone();
+            stopping.spawn(async move { proxy.stop().await });
+        }
+        while stopping.join_next().await.is_some() {}
     }
 }
 
@@ -103,6 +113,7 @@ impl Tools {
                 "some calls were still running; their outcome is unknown if nobody gets their answer"
             );
         }
+        self.proxies.stop().await;
         self.stop.cancel();
     }
 }
@@ -133,8 +144,7 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
 
 /// The proxies take calls from whoever reaches them, so they are reached from this machine only.
 fn refuse_open_doors(args: &UpArgs, config: &Config) -> Result<()> {
-    let over_http = config.servers.values().any(|server| matches!(server, ServerSettings::Http { .. }));
-    if over_http && !args.listen.ip().is_loopback() {
+    if !config.servers.is_empty() && !args.listen.ip().is_loopback() {
         bail!(
             "`{}` is not an address of this machine alone, and callers of the proxies are not asked for a key\n  hint: \
              listen on 127.0.0.1, or run `holdpoint serve` there and the proxies elsewhere",
@@ -281,9 +291,6 @@ async fn apply(gate: &EmbeddedGate, declaration: Option<&GateDeclaration>) -> Re
 fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result<HttpProxies> {
     let mut proxies = HashMap::new();
     for (name, settings) in &config.servers {
-        if matches!(settings, ServerSettings::Stdio { .. }) {
-            continue;
-        }
         let name_text = name.as_str();
         let server = server_address(name_text, settings)?;
         let task = process_task(name_text)?;
@@ -299,10 +306,13 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result
 
 /// What clients need to know of each server.
 fn servers(config: &Config, public_url: &str) -> Map<String, Value> {
-    let describe = |name: &str, settings: &ServerSettings| match settings {
-        ServerSettings::Http { .. } => json!({ "mcp_url": format!("{public_url}/servers/{name}/mcp") }),
-        ServerSettings::Stdio { .. } => {
-            json!({ "mcp_url": null, "command": ["holdpoint", "proxy", "--server", name] })
+    let describe = |name: &str, settings: &ServerSettings| {
+        let mcp_url = format!("{public_url}/servers/{name}/mcp");
+        match settings {
+            ServerSettings::Http { .. } => json!({ "mcp_url": mcp_url }),
+            ServerSettings::Stdio { .. } => {
+                json!({ "mcp_url": mcp_url, "command": ["holdpoint", "proxy", "--server", name] })
+            }
         }
     };
     config
@@ -314,11 +324,11 @@ fn servers(config: &Config, public_url: &str) -> Map<String, Value> {
 
 fn print_servers(servers: &Map<String, Value>) -> Result<()> {
     for (name, server) in servers {
-        let how = server.get("mcp_url").and_then(Value::as_str).map_or_else(
-            || format!("over stdio: holdpoint proxy --config PATH --server {name}"),
-            str::to_owned,
-        );
-        print::text(&format!("{name:<10} {how}"))?;
+        let url = server.get("mcp_url").and_then(Value::as_str).unwrap_or_default();
+        print::text(&format!("{name:<10} {url}"))?;
+        if server.get("command").is_some() {
+            print::text(&format!("{:<10} or over stdio: holdpoint proxy --config PATH --server {name}", ""))?;
+        }
     }
     Ok(())
 }

@@ -414,7 +414,7 @@ pub(crate) fn server_address(name: &str, settings: &ServerSettings) -> Result<Se
             }
             Ok(ServerAddress::Http { url, headers })
         }
-        ServerSettings::Stdio { .. } => bail!("server `{name}` is started by a command"),
+        ServerSettings::Stdio { .. } => child_command(name, settings).map(ServerAddress::from),
     }
 }
 

@@ -75,7 +75,8 @@ pub(super) fn of_other(
     Stated::read(method, params)?.agrees(headers)
 }
 
-fn is_stateless(headers: &HeaderMap) -> bool {
+/// The headers say that the request is of the stateless era.
+pub(crate) fn is_stateless(headers: &HeaderMap) -> bool {
     let version = headers.get(PROTOCOL_VERSION).and_then(|version| version.to_str().ok());
     version.is_some_and(|version| version >= FIRST_STATELESS)
 }

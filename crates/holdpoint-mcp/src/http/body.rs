@@ -200,7 +200,7 @@ pub(super) fn pieces(
 }
 
 /// The headers of a stream that we open ourselves.
-pub(super) fn stream_headers() -> HeaderMap {
+pub(crate) fn stream_headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, EVENT_STREAM);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -209,7 +209,7 @@ pub(super) fn stream_headers() -> HeaderMap {
 }
 
 /// The headers of one JSON message.
-pub(super) fn json_headers() -> HeaderMap {
+pub(crate) fn json_headers() -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)])
 }
 

@@ -14,7 +14,7 @@ use crate::{
     message::{CallFrame, CallMessage},
     progress::{OnHold, Sight},
     reply::{self, Ended},
-    upstream::{SendError, UpstreamBody},
+    upstream::{Kept, SendError, UpstreamBody},
     waiting::{Client, Later},
 };
 use bytes::Bytes;
@@ -172,6 +172,7 @@ impl Proxy {
         parts.headers = checks::owned(&parts.headers);
         let frame = Arc::new(reading.frame.clone());
         let streams = checks::accepts_stream(&parts.headers);
+        let kept = self.server.keep(&parts.headers);
         let (registered, interest) = session.register(&frame.id);
         let source =
             Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
@@ -218,7 +219,7 @@ impl Proxy {
             held,
             modern: frame.modern,
             calls: self.calls.clone(),
-            _kept: (registered, slot),
+            _kept: (registered, slot, kept),
         };
         tokio::select! {
             biased;
@@ -276,7 +277,7 @@ pub(super) struct Deciding {
     pub(super) held: Arc<Held>,
     modern: bool,
     pub(super) calls: TaskTracker,
-    _kept: (Registered, tokio::sync::OwnedSemaphorePermit),
+    _kept: (Registered, tokio::sync::OwnedSemaphorePermit, Option<Kept>),
 }
 
 impl Deciding {

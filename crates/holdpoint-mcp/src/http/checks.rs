@@ -43,7 +43,7 @@ const OURS: [HeaderName; 7] = [
 
 /// A request that gets no further.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
+pub(crate) struct Refusal(pub(crate) StatusCode, pub(crate) &'static str);
 
 impl From<Refusal> for Response<ProxyBody> {
     fn from(Refusal(status, text): Refusal) -> Self {
@@ -110,7 +110,7 @@ fn host_of(value: &HeaderValue) -> Option<String> {
 }
 
 /// The session that a request or response names.
-pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(crate) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut values = headers.get_all(SESSION_ID).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
         (None, _) => Ok(None),

@@ -10,7 +10,10 @@ use crate::{
 use holdpoint_core::{Interest, InterestHandle, Principal, TaskId};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// More sessions than this and the oldest in which no call waits is forgotten: its tools are read again, and whoever
@@ -27,6 +30,8 @@ pub(super) struct Session {
     pub(super) task: Option<TaskId>,
     /// What its client said of itself when it opened the session.
     client: Option<Client>,
+    /// Since when the server's tools are what they are.
+    epoch: AtomicU64,
     waiting: Mutex<HashMap<IdKey, Vec<Arc<Held>>>>,
 }
 
@@ -116,7 +121,15 @@ impl Sessions {
             Key::Unnamed(_) => None,
         };
         let catalog = Arc::new(self.guard.catalog(&self.schemas));
-        Session { key, principal, catalog, task, client: None, waiting: Mutex::default() }
+        Session {
+            key,
+            principal,
+            catalog,
+            task,
+            client: None,
+            epoch: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
     }
 }
 
@@ -145,6 +158,13 @@ impl Session {
 
     pub(super) const fn client(&self) -> Option<&Client> {
         self.client.as_ref()
+    }
+
+    /// The server, or all of it that runs, may be another one since the last time.
+    pub(super) fn note_epoch(&self, epoch: u64) {
+        if self.epoch.swap(epoch, Ordering::AcqRel) != epoch {
+            self.catalog.mark_stale();
+        }
     }
 
     pub(super) fn register(self: &Arc<Self>, id: &IdKey) -> (Registered, Interest) {

@@ -50,12 +50,15 @@ fn the_first_text_is_the_excerpt() {
 
 #[test]
 fn an_excerpt_is_one_short_line_that_hides_nothing() {
-    assert_eq!(excerpt_of("a\n\u{202e}b\u{200b}\u{1b}[2J"), r"a\u{a}\u{202e}b\u{200b}\u{1b}[2J");
+    assert_eq!(
+        excerpt_of("a\n\u{202e}b\u{200b}\u{1b}[2J", EXCERPT_CHARS_MAX),
+        r"a\u{a}\u{202e}b\u{200b}\u{1b}[2J"
+    );
     let exact = "x".repeat(EXCERPT_CHARS_MAX);
-    assert_eq!(excerpt_of(&exact), exact);
+    assert_eq!(excerpt_of(&exact, EXCERPT_CHARS_MAX), exact);
     for long in ["x".repeat(201), "\u{202e}".repeat(100), "ä".repeat(5_000), "x".repeat(195) + "\u{202e}ab"]
     {
-        let shown = excerpt_of(&long);
+        let shown = excerpt_of(&long, EXCERPT_CHARS_MAX);
         assert!(shown.chars().count() <= EXCERPT_CHARS_MAX && shown.ends_with('…'), "{shown}");
         assert!(!shown.contains('\u{202e}'));
     }

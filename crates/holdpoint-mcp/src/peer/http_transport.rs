@@ -5,7 +5,7 @@ use crate::{
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
 };
 use bytes::Bytes;
-use holdpoint_core::Principal;
+use holdpoint_core::{Principal, ServerName};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use rmcp::{
     RoleClient,
@@ -56,7 +56,7 @@ impl HttpTransport {
         headers.insert(header::ACCEPT, accept);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let (receiving, received) = mpsc::channel(MESSAGES_MAX);
-        let upstream = Upstream::new(ServerAddress::from(url))?;
+        let upstream = Upstream::new(ServerAddress::from(url), &ServerName::new("server"))?;
         let principal = Principal::new("holdpoint");
         let shared = Arc::new(Shared { upstream, principal, headers: Mutex::new(headers), receiving });
         Ok(Self { shared, received })

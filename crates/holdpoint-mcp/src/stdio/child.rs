@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap, ffi::OsString, io, path::PathBuf, process::ExitStatus, process::Stdio,
     time::Duration,
 };
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 /// What a program needs to find its files; everything else in our environment may be a secret.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TMPDIR", "USER", "SYSTEMROOT"];
@@ -34,11 +34,21 @@ impl ChildCommand {
 
     /// Starts it. What it writes to its standard error goes where ours goes.
     pub(crate) fn start(&self) -> io::Result<(ServerProcess, ChildStdin, ChildStdout)> {
+        let Started { process, stdin, stdout, stderr: _ } = self.spawn(Stdio::inherit())?;
+        Ok((process, stdin, stdout))
+    }
+
+    /// Starts it, with its standard error for us to read.
+    pub(crate) fn start_heard(&self) -> io::Result<Started> {
+        self.spawn(Stdio::piped())
+    }
+
+    fn spawn(&self, stderr: Stdio) -> io::Result<Started> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.envs(&self.environment);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true);
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -49,11 +59,22 @@ impl ChildCommand {
         match (child.stdin.take(), child.stdout.take()) {
             (Some(stdin), Some(stdout)) => {
                 let group = Group::of(&child);
-                Ok((ServerProcess { child, group }, stdin, stdout))
+                let stderr = child.stderr.take();
+                Ok(Started { process: ServerProcess { child, group }, stdin, stdout, stderr })
             }
             (_, _) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
+}
+
+/// A server and its pipes.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: ServerProcess,
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    /// `None`: it goes where ours goes.
+    pub(crate) stderr: Option<ChildStderr>,
 }
 
 /// A server that runs. Dropped, it is killed, with everything that it started.

@@ -119,6 +119,11 @@ impl Outbox {
         self.lock().bytes.len() > FULL_BYTES
     }
 
+    /// How many bytes wait for the peer to take those before them.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.lock().bytes.len()
+    }
+
     /// Ends the stream to a peer that is gone. Says whether the line at `place`, pushed here, got through before.
     pub(crate) fn abandon(&self, place: Place) -> Sent {
         // Who is writing now may be writing this very line.
@@ -134,6 +139,13 @@ impl Outbox {
         let writer = self.sink.lock().await.writer.take();
         if let Some(mut writer) = writer {
             let _peer_may_be_gone = writer.shutdown().await;
+        }
+    }
+
+    /// Closes the pipe to a peer that is gone, unless somebody is writing to it.
+    pub(crate) fn close_now(&self) {
+        if let Ok(mut sink) = self.sink.try_lock() {
+            sink.writer = None;
         }
     }
 

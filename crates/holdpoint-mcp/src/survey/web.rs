@@ -10,7 +10,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use holdpoint_core::Principal;
+use holdpoint_core::{Principal, ServerName};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use std::sync::{Mutex, PoisonError};
 
@@ -29,7 +29,8 @@ impl Web {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let (upstream, principal) = (Upstream::new(address)?, Principal::new("holdpoint"));
+        let (upstream, principal) =
+            (Upstream::new(address, &ServerName::new("server"))?, Principal::new("holdpoint"));
         Ok(Self { upstream, principal, headers: Mutex::new(headers) })
     }
 

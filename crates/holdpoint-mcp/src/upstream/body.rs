@@ -1,3 +1,4 @@
+use super::ChildBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -16,6 +17,8 @@ pub(crate) enum UpstreamBody {
     Whole(Option<Bytes>),
     /// Written here, piece by piece.
     Pieces(mpsc::Receiver<Bytes>),
+    /// From a child.
+    Child(ChildBody),
 }
 
 /// A server's response broke off.
@@ -40,6 +43,7 @@ impl Body for UpstreamBody {
             Self::Pieces(pieces) => {
                 Poll::Ready(ready!(pieces.poll_recv(context)).map(|bytes| Ok(Frame::data(bytes))))
             }
+            Self::Child(body) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -48,6 +52,7 @@ impl Body for UpstreamBody {
             Self::Web(body) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_none(),
             Self::Pieces(_) => false,
+            Self::Child(body) => body.is_end_stream(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Body for UpstreamBody {
             Self::Web(body) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Pieces(_) => SizeHint::default(),
+            Self::Child(body) => body.size_hint(),
         }
     }
 }

@@ -27,7 +27,9 @@ fn event(data: &str) -> String {
 #[tokio::test]
 async fn the_session_of_the_answer_is_named_from_then_on_and_ended_at_the_end() {
     let mut linked = Linked::with(crate::house::House::new(), |_, server| {
-        let ServerAddress::Http { headers, .. } = server;
+        let ServerAddress::Http { headers, .. } = server else {
+            unreachable!();
+        };
         headers.insert("authorization", "Bearer of-the-configuration".parse().unwrap());
     })
     .await;

@@ -15,7 +15,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 #[tokio::test]
 async fn other_messages_pass_with_their_headers_and_without_credentials() {
     let web = Web::with(|options| {
-        let ServerAddress::Http { headers, .. } = &mut options.server;
+        let ServerAddress::Http { headers, .. } = &mut options.server else {
+            unreachable!();
+        };
         headers.insert("authorization", HeaderValue::from_static("Bearer ours"));
     })
     .await;

@@ -9,6 +9,9 @@
 )]
 
 mod batches;
+mod children_lives;
+mod children_sessions;
+mod children_shared;
 mod corpus;
 mod crossing;
 mod crossing_calls;
@@ -17,6 +20,7 @@ mod effects;
 mod era;
 mod era_legacy_server;
 mod era_modern_server;
+mod family;
 mod headers;
 mod house;
 mod http_calls;
