@@ -6,11 +6,12 @@ use crate::{
     message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
-    waiting::{Client, Comeback, Declined, Later, StateKey, Turn, WaitMode, Waiting, Waits, choose},
+    waiting::{Client, Comeback, Declined, Later, StateKey, Turn, WaitMode, Waiting, choose},
 };
 use bytes::Bytes;
 use holdpoint_core::{
-    Arguments, Gate, Principal, Question, ServerName, TaskId, ToolCall, ToolName, ToolWarning, Withdrawal,
+    Arguments, Gate, HeldCall, Principal, Question, ServerName, TaskId, ToolCall, ToolName, ToolWarning,
+    Withdrawal,
 };
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -28,6 +29,13 @@ impl Place {
     pub fn new(place: impl Into<Arc<str>>) -> Self {
         Self(place.into())
     }
+}
+
+/// What clients are told that they may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Tasks,
+    Nothing,
 }
 
 /// Who decides about the calls to one tool server.
@@ -56,10 +64,14 @@ impl Guard {
     pub(crate) fn waiting(&self, tool: &ToolName, client: &Client, frame: &CallFrame) -> Waiting {
         let waits = self.actions.waits(&self.server, tool.as_str());
         let progress = frame.progress_token.is_some();
-        match choose(&waits, client, progress) {
-            // Nobody serves tasks yet; whoever knows them knows legs.
-            Waiting::Task => choose(&Waits { mode: WaitMode::Legs, ..waits }, client, progress),
-            chosen @ (Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. }) => chosen,
+        choose(&waits, client, progress)
+    }
+
+    /// Whether calls may wait as tasks here, so that clients may be told so.
+    pub(crate) fn offers_tasks(&self) -> Offer {
+        match self.actions.waits(&self.server, "").mode {
+            WaitMode::Auto | WaitMode::Task => Offer::Tasks,
+            WaitMode::Hold | WaitMode::Bounded | WaitMode::Legs => Offer::Nothing,
         }
     }
 
@@ -78,7 +90,7 @@ impl Guard {
             turn.map_err(|unsealed| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &unsealed.to_string()));
         let (patience, at_most) = waiting.patience();
         match turn? {
-            Turn::Waits(later) => Ok(Terms { patience, at_most, later }),
+            Turn::Waits(later) => Ok(Terms { waiting, patience, at_most, later }),
             Turn::Declined(declined) => {
                 let withdrawal = match declined {
                     Declined::Withdraw => self.gate.withdraw(call.clone()).await,
@@ -87,6 +99,17 @@ impl Guard {
                 Err(reply::ended(frame, &Ended::LinkDeclined(withdrawal)))
             }
         }
+    }
+
+    /// The call of `message` as it was when `held` was opened. Whether it still is that is the kernel's to find out. `None`:
+    /// it cannot be read any more.
+    pub(crate) fn call_again(&self, message: &CallMessage<'_>, held: &HeldCall) -> Option<ToolCall> {
+        let arguments = message.arguments.map_or(Ok(Arguments::absent()), Arguments::parse).ok()?;
+        let tool = ToolName::new(&*message.name);
+        let call = self.call(&held.identity.principal, held.hold.task.clone(), tool);
+        let mut call = ToolCall { arguments, definition: held.definition, ..call };
+        call.extra.extend(message.extra().ok()?);
+        Some(call)
     }
 
     fn call(&self, principal: &Principal, task: TaskId, tool: ToolName) -> ToolCall {
@@ -133,6 +156,7 @@ impl Guard {
 /// On what terms one request of a call waits.
 #[derive(Debug)]
 pub(crate) struct Terms {
+    pub(crate) waiting: Waiting,
     pub(crate) patience: Duration,
     pub(crate) at_most: Option<Duration>,
     /// What is said where it would be told to come back; `None`: just that.
@@ -277,7 +301,8 @@ fn no_tool(frame: &CallFrame, name: &str, why: NoTool) -> Answer {
     }
 }
 
-fn protocol(message: &CallMessage<'_>) -> String {
+/// Members of `_meta` that a request of our own in the name of `message` must have, as raw JSON.
+pub(crate) fn protocol(message: &CallMessage<'_>) -> String {
     let mut members = String::new();
     for (key, value) in &message.meta.protocol {
         let separator = if members.is_empty() { "" } else { "," };

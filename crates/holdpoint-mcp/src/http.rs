@@ -32,6 +32,7 @@ mod own;
 mod run;
 mod session;
 mod sse;
+mod tasks;
 
 pub(crate) use agreement::is_stateless;
 pub use body::ProxyBody;
@@ -39,11 +40,13 @@ pub(crate) use body::{Cut, collect_answer, collect_text, is_stream, json_headers
 pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, Refusal, SESSION_ID, encoded, session_id};
 pub(crate) use sse::{Event, Events, StreamError, message as event};
 
+use self::tasks::Discovery;
 use crate::{
     Era, Guard,
     catalog::Schemas,
     message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
     reply,
+    tasks::{Tasks, without_our_tasks},
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
     waiting::{Client, Comeback},
 };
@@ -123,6 +126,8 @@ struct Proxy {
     slots: Arc<tokio::sync::Semaphore>,
     /// Calls under way, until their answers were taken.
     calls: TaskTracker,
+    /// Calls whose clients do not wait.
+    tasks: Arc<Tasks>,
 }
 
 impl HttpProxy {
@@ -137,7 +142,8 @@ impl HttpProxy {
         let sessions = Sessions::new(options.guard.clone(), Arc::new(Schemas::default()));
         let slots = Arc::new(tokio::sync::Semaphore::new(options.calls_max));
         let calls = TaskTracker::new();
-        Ok(Self(Arc::new(Proxy { options, names, upstream, server, sessions, slots, calls })))
+        let tasks = Arc::new(Tasks::new(options.guard.clone(), calls.clone()));
+        Ok(Self(Arc::new(Proxy { options, names, upstream, server, sessions, slots, calls, tasks })))
     }
 
     /// Resolves when no call is under way: what ran has been answered and recorded, and what was held has been told to come
@@ -259,6 +265,13 @@ impl Proxy {
         if !for_server {
             return body::empty(StatusCode::ACCEPTED);
         }
+        if let Some(answered) = self.about_our_task(&parts, messages, &session).await {
+            return answered;
+        }
+        let bytes = &for_the_server(messages, bytes);
+        if self.is_discovery(messages) == Discovery::Ours {
+            return self.discover(parts, bytes.clone(), &session).await;
+        }
         self.pass(parts, bytes.clone(), &session, client).await
     }
 
@@ -311,6 +324,13 @@ impl Proxy {
         let under_way = self.calls.token();
         self.call(parts, bytes, call, session, task).await.map(|body| body.under_way(under_way))
     }
+}
+
+/// The message, without what it says of our tasks.
+fn for_the_server(messages: &[Single<'_>], bytes: &Bytes) -> Bytes {
+    let listens = matches!(messages, [Single::Other { method, .. }] if method == "subscriptions/listen");
+    let text = std::str::from_utf8(bytes).ok().filter(|_| listens);
+    text.and_then(without_our_tasks).map_or_else(|| bytes.clone(), Bytes::from)
 }
 
 /// A cancellation of a call that the server never saw.

@@ -34,6 +34,7 @@ mod random;
 mod reply;
 pub mod stdio;
 mod survey;
+mod tasks;
 mod upstream;
 mod waiting;
 

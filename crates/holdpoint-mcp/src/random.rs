@@ -23,3 +23,9 @@ pub(crate) fn fraction() -> f64 {
         Err(_) => 1.0,
     }
 }
+
+/// 192 bits nobody can guess, as text; `None`: there is no randomness, and nothing that hangs on it may be made.
+pub(crate) fn unguessable() -> Option<String> {
+    let mut bytes = [0_u8; 24];
+    getrandom::fill(&mut bytes).ok().map(|()| hex::encode(bytes))
+}

@@ -116,6 +116,11 @@ pub(crate) fn fragment_of(frame: &CallFrame, ended: &Ended) -> Vec<u8> {
 
 /// The answer to a call that the kernel refused.
 pub(crate) fn rejected(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
+    answer(&frame.id_raw, &rejected_fragment(frame, rejection))
+}
+
+/// The same as a `result` member.
+pub(crate) fn rejected_fragment(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
     let mut decision = json!({
         "status": rejection.status(),
         "thread_id": rejection.thread().map(holdpoint_core::ThreadId::as_str),
@@ -129,12 +134,17 @@ pub(crate) fn rejected(frame: &CallFrame, rejection: &Rejection) -> Vec<u8> {
     if let (Some(reason), Some(members)) = (rejection.reason(), decision.as_object_mut()) {
         members.insert("reason".into(), reason.into());
     }
-    answer(&frame.id_raw, &tool_error(&rejection.to_string(), &decision, frame.modern))
+    tool_error(&rejection.to_string(), &decision, frame.modern)
 }
 
 /// The answer to a call that nobody keeps a record of, and whose answer is lost.
 pub(crate) fn lost(frame: &CallFrame) -> Vec<u8> {
-    rejected(frame, &Rejection::OutcomeUnknown { thread: None, effect: None })
+    answer(&frame.id_raw, &lost_fragment(frame))
+}
+
+/// The same as a `result` member.
+pub(crate) fn lost_fragment(frame: &CallFrame) -> Vec<u8> {
+    rejected_fragment(frame, &Rejection::OutcomeUnknown { thread: None, effect: None })
 }
 
 /// What the call would have done in the world, where that is why it did not run.
@@ -156,7 +166,12 @@ const fn effect_of(rejection: &Rejection) -> Option<&EffectKey> {
 
 /// The answer to a call that ran before.
 pub(crate) fn replayed(frame: &CallFrame, kept: &StoredResult) -> Vec<u8> {
-    answer(&frame.id_raw, &in_era(kept.as_bytes(), frame.modern))
+    answer(&frame.id_raw, &replayed_fragment(frame, kept))
+}
+
+/// The same as a `result` or `error` member.
+pub(crate) fn replayed_fragment<'a>(frame: &CallFrame, kept: &'a StoredResult) -> Cow<'a, [u8]> {
+    in_era(kept.as_bytes(), frame.modern)
 }
 
 /// The call that ran and the one that collects its result may be of different eras: the stateless one wants to be told

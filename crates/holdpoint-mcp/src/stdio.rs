@@ -25,6 +25,7 @@ mod process_io;
 mod run;
 mod server;
 mod session;
+mod tasks;
 mod traffic;
 
 pub use child::ChildCommand;

@@ -146,6 +146,25 @@ impl Body for ProxyBody {
     }
 }
 
+impl Piece {
+    /// Its bytes, and whom to tell when they are out.
+    pub(super) fn into_parts(self) -> (Bytes, Option<Delivery>) {
+        match self {
+            Self::Part(bytes) => (bytes, None),
+            Self::Answer(bytes, delivery) => (bytes, delivery),
+        }
+    }
+}
+
+/// A response of the server with another body.
+pub(super) fn whole(mut parts: http::response::Parts, body: Bytes) -> Response<ProxyBody> {
+    checks::strip_hop(&mut parts.headers);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.version = http::Version::default();
+    parts.extensions.clear();
+    Response::from_parts(parts, ProxyBody::new(Kind::Whole(Some(body))))
+}
+
 /// A response of the server, as it is.
 pub(super) fn pass(response: Response<UpstreamBody>, catalog: Option<&Arc<Catalog>>) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();

@@ -14,8 +14,9 @@ use crate::{
     message::{CallFrame, CallMessage},
     progress::{OnHold, Sight},
     reply::{self, Ended},
+    tasks::{Stored, run_id},
     upstream::{Kept, SendError, UpstreamBody},
-    waiting::{Client, Later},
+    waiting::{Client, Later, Waiting},
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -196,7 +197,7 @@ impl Proxy {
         // It may have to go on in a stream of ours.
         parts.headers.remove(header::ACCEPT_ENCODING);
         let terms = guard.terms(&call, &client, comeback.as_ref(), &frame).await;
-        let Terms { patience, at_most, later } = match terms {
+        let Terms { waiting, patience, at_most, later } = match terms {
             Ok(terms) => terms,
             Err(answer) => return body::json(StatusCode::OK, answer),
         };
@@ -210,10 +211,15 @@ impl Proxy {
             definitions: Some(Arc::clone(&server) as _),
             onlooker: Some(Arc::new(sight)),
             standing: self.options.standing.clone(),
-            probe: Some(server),
+            probe: Some(Arc::clone(&server) as _),
         };
-        let attended = Attended { call, caller: Some(caller) };
-        let answering = self.ask(&frame, parts.headers, Some(Arc::clone(&held)), later, attended);
+        let answering = if let Some(stored) = task_for(waiting, &frame, &parts.headers) {
+            let (headers, held) = (parts.headers, Arc::clone(&held));
+            self.ask_for_task(&frame, headers, held, call, caller, &session, server, stored)
+        } else {
+            let attended = Attended { call, caller: Some(caller) };
+            self.ask(&frame, parts.headers, Some(Arc::clone(&held)), later, attended)
+        };
         let mut deciding = Deciding {
             answering: Some(answering),
             held,
@@ -268,6 +274,50 @@ fn end_early(later: Option<Arc<Later>>, held: Arc<Held>) -> OnHold {
             held.gone();
         }
     })
+}
+
+/// Sends a call that runs for a task.
+pub(super) async fn dispatched(
+    proxy: &Arc<Proxy>,
+    frame: &Arc<CallFrame>,
+    headers: HeaderMap,
+    permitted: PermittedCall,
+) -> Outcome {
+    dispatch(proxy, frame, headers, None, permitted).await
+}
+
+/// Sends a call that its client waits for.
+pub(super) async fn dispatched_for(
+    proxy: &Arc<Proxy>,
+    frame: &Arc<CallFrame>,
+    headers: HeaderMap,
+    held: Arc<Held>,
+    permitted: PermittedCall,
+) -> Outcome {
+    dispatch(proxy, frame, headers, Some(held), permitted).await
+}
+
+async fn dispatch(
+    proxy: &Arc<Proxy>,
+    frame: &Arc<CallFrame>,
+    headers: HeaderMap,
+    held: Option<Arc<Held>>,
+    permitted: PermittedCall,
+) -> Outcome {
+    let (proxy, frame) = (Arc::clone(proxy), Arc::clone(frame));
+    let outbound = Outbound { proxy, frame, headers: Mutex::new(headers), held };
+    match Dispatch(Arc::new(outbound)).oneshot(permitted).await {
+        Ok(outcome) => outcome,
+        Err(never) => match never {},
+    }
+}
+
+/// What is kept of a call that waits as a task; `None`: it waits in another way.
+fn task_for(waiting: Waiting, frame: &CallFrame, headers: &HeaderMap) -> Option<Stored> {
+    match waiting {
+        Waiting::Task => Stored::new(frame, &run_id(), headers),
+        Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. } => None,
+    }
 }
 
 /// A call that is being decided. Dropped before that, its client has left: in the stateless era that withdraws the

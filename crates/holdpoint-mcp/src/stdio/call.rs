@@ -10,7 +10,7 @@ use crate::{
     message::{CallFrame, CallMessage, IdKey},
     progress::{OnHold, Sight, TICK, waits},
     reply::{self, Ended},
-    waiting::{Client, Later},
+    waiting::{Client, Later, Waiting},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -106,6 +106,29 @@ impl Service<PermittedCall> for Dispatch {
     }
 }
 
+/// Sends a call that runs.
+pub(super) async fn dispatched(
+    session: &Arc<Session>,
+    frame: &Arc<CallFrame>,
+    permitted: PermittedCall,
+) -> Outcome {
+    let dispatch = Dispatch { session: Arc::clone(session), frame: Arc::clone(frame) };
+    match dispatch.oneshot(permitted).await {
+        Ok(outcome) => outcome,
+        Err(never) => match never {},
+    }
+}
+
+/// What the kernel refused.
+pub(super) fn told(frame: &Arc<CallFrame>, rejection: &Rejection) -> Outcome {
+    Told { frame: Arc::clone(frame), later: None }.reject(rejection)
+}
+
+/// What the kernel kept.
+pub(super) fn replayed(frame: &Arc<CallFrame>, result: &StoredResult, delivery: Delivery) -> Outcome {
+    Told { frame: Arc::clone(frame), later: None }.replay(result.clone(), delivery)
+}
+
 impl Session {
     fn ask(
         self: &Arc<Self>,
@@ -198,7 +221,7 @@ impl Session {
     ) -> Outcome {
         let (protocol, client) = (reading.protocol.clone(), reading.client.clone());
         let comeback = reading.comeback.clone();
-        let source = Arc::new(Own { session: Arc::clone(self), protocol });
+        let source = Arc::new(Own { session: Arc::clone(self), protocol: protocol.clone() });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
         let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
             Ok(call) => call,
@@ -208,7 +231,7 @@ impl Session {
             Ok(terms) => terms,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer)),
         };
-        let Terms { patience, at_most, later } = terms;
+        let Terms { waiting, patience, at_most, later } = terms;
         let (sight, mut seen) = Sight::pair(self.end_early(later.clone(), frame));
         let server = Arc::new(AtServer { catalog: Arc::clone(&self.catalog), source });
         let caller = Caller {
@@ -220,6 +243,10 @@ impl Session {
             standing: self.options.standing.clone(),
             probe: Some(server),
         };
+        match waiting {
+            Waiting::Task => return self.ask_for_task(frame, call, caller, protocol).await,
+            Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. } => {}
+        }
         let mut answering = self.ask(frame, later, Attended { call, caller: Some(caller) });
         let outcome = tokio::select! {
             outcome = &mut answering => outcome,

@@ -24,7 +24,7 @@ pub(super) struct Own {
 }
 
 impl Own {
-    async fn ask(&self, request: impl FnOnce(&str) -> Vec<u8>) -> Result<String, ListError> {
+    pub(super) async fn ask(&self, request: impl FnOnce(&str) -> Vec<u8>) -> Result<String, ListError> {
         let session = &self.session;
         let id = session.own_id();
         let (asker, answer) = oneshot::channel();

@@ -9,6 +9,7 @@ use crate::{
     message::{INVALID_REQUEST, IdKey},
     progress::Rising,
     random, reply,
+    tasks::Tasks,
     waiting::Client,
 };
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub(super) struct Session {
     pub(super) calls: Mutex<HashMap<IdKey, CallState>>,
     pub(super) expected: Mutex<Expected>,
     pub(super) tasks: TaskTracker,
+    /// Calls whose client does not wait.
+    pub(super) deferred: Arc<Tasks>,
     pub(super) slots: Arc<Semaphore>,
     pub(super) owed: Owed,
     /// The revision that client and server agreed on.
@@ -76,6 +79,8 @@ pub(super) enum Expect {
     Recorded(oneshot::Sender<Answered>),
     /// To the client's `initialize`.
     Initialize,
+    /// To the client's `server/discover`.
+    Discovery,
 }
 
 #[derive(Debug)]
@@ -95,13 +100,15 @@ impl Session {
         server: ServerSide,
     ) -> Self {
         let catalog = Arc::new(options.guard.catalog(&Arc::new(Schemas::default())));
+        let tasks = TaskTracker::new();
         Self {
             catalog,
             to_client: Outbox::new(client_out),
             server,
             calls: Mutex::default(),
             expected: Mutex::default(),
-            tasks: TaskTracker::new(),
+            deferred: Arc::new(Tasks::new(options.guard.clone(), tasks.clone())),
+            tasks,
             slots: Arc::new(Semaphore::new(options.calls_max)),
             owed: Owed::default(),
             revision: Mutex::default(),
@@ -165,6 +172,7 @@ impl Session {
 
     /// Nobody waits any more; what is held stays open.
     pub(super) fn client_gone(&self) {
+        self.deferred.leave();
         for state in lock(&self.calls).values() {
             if let CallState::Waiting(handle) = state {
                 handle.gone();

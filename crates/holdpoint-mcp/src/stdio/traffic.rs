@@ -2,12 +2,14 @@
 
 use super::link::cancelled_by;
 use super::session::{Answered, CallState, Expect, Session, lock};
+use super::tasks::{About, speaks_of_a_run};
 use crate::{
     message::{
         self, Batch, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR,
         Refused, Single, text_of,
     },
     reply,
+    tasks::RUN_MARK,
     waiting::{Client, Comeback},
 };
 use bytes::Bytes;
@@ -41,9 +43,12 @@ impl Session {
                 {
                     return;
                 }
-                if self.note(&single) {
-                    self.forward(std::slice::from_ref(&single), line);
+                if self.is_about_our_task(&single, text) == About::OurTask || !self.note(&single) {
+                    return;
                 }
+                let changed = Self::without_our_tasks(&single, line);
+                let line = changed.as_ref().map_or(line, |changed| changed.as_bytes());
+                self.forward(std::slice::from_ref(&single), line);
             }
             Ok(Message::Batch(batch)) => self.batch(&batch, line),
         }
@@ -115,6 +120,10 @@ impl Session {
                 }
                 true
             }
+            "server/discover" => {
+                self.expect_discovery(*id);
+                true
+            }
             // What the agent reads now may not be what we read before.
             "tools/list" => {
                 self.catalog.mark_stale();
@@ -176,7 +185,10 @@ impl Session {
             let expected = lock(&self.expected);
             expected.answers.is_empty() && expected.progress.is_empty()
         };
-        if (idle && memchr::memmem::find(line, b"list_changed").is_none()) || self.concerns_client(line) {
+        let plain = idle
+            && memchr::memmem::find(line, b"list_changed").is_none()
+            && memchr::memmem::find(line, RUN_MARK).is_none();
+        if plain || self.concerns_client(line) {
             self.to_client.push(line);
             if !self.owed.is_none()
                 && line.starts_with(b"{")
@@ -200,6 +212,7 @@ impl Session {
                 self.catalog.mark_stale();
                 true
             }
+            (Some(_), None) if speaks_of_a_run(None, &object) => false,
             (Some(_), None) => match lock(&self.expected).progress.rebase(text) {
                 Some(rebased) => {
                     self.to_client.push(&rebased);
@@ -215,14 +228,23 @@ impl Session {
     fn answered(&self, id: &RawValue, object: &Object<'_>, line: &[u8]) -> bool {
         let expect = IdKey::read(id.get()).and_then(|id| lock(&self.expected).answers.remove(&id));
         match expect {
-            None => true,
+            None => !speaks_of_a_run(Some(id), object),
             Some(Expect::Own(asker)) => {
                 let _asker_may_have_given_up = asker.send(Ok(String::from_utf8_lossy(line).into_owned()));
                 false
             }
             Some(Expect::Recorded(runner)) => {
-                runner.send(Answered::Line(Bytes::copy_from_slice(line))).is_err()
+                let given_up = runner.send(Answered::Line(Bytes::copy_from_slice(line))).is_err();
+                given_up && !speaks_of_a_run(Some(id), object)
             }
+            Some(Expect::Discovery) => match Self::discovered(line) {
+                Some(changed) => {
+                    self.owed.one_less();
+                    self.to_client.push(changed.as_bytes());
+                    false
+                }
+                None => true,
+            },
             Some(Expect::Initialize) => {
                 let result =
                     object.get("result").and_then(|result| Object::read_leniently(result.get()).ok());
@@ -245,7 +267,7 @@ impl Session {
             Some(Expect::Recorded(runner)) => {
                 let _runner_may_have_given_up = runner.send(Answered::TooLong);
             }
-            Some(Expect::Initialize) | None => {
+            Some(Expect::Initialize | Expect::Discovery) | None => {
                 self.owed.one_less();
                 let problem = format!("the server's answer is longer than {bytes_max} bytes");
                 self.to_client.push_message(&reply::error(Some(id_raw), INTERNAL_ERROR, &problem));

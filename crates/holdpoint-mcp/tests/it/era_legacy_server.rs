@@ -30,6 +30,7 @@ async fn what_the_server_is_comes_from_one_handshake() {
             "resultType": "complete",
             "supportedVersions": ["2026-07-28"],
             "capabilities": {
+                "extensions": { "io.modelcontextprotocol/tasks": {} },
                 "tools": { "listChanged": true },
                 "resources": { "subscribe": true, "listChanged": true },
                 "logging": {},

@@ -203,7 +203,15 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
-        let (approver, journal) = (Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()));
+        Self::around(Arc::new(ScriptedApprover::new()), Arc::new(MemoryJournal::new()), "house")
+    }
+
+    /// Another process with the same journal and the same Gate.
+    pub(crate) fn again(&self, owner: &str) -> Self {
+        Self::around(Arc::clone(&self.approver), Arc::clone(&self.journal), owner)
+    }
+
+    fn around(approver: Arc<ScriptedApprover>, journal: Arc<MemoryJournal>, owner: &str) -> Self {
         let (recorder, pause) = (Arc::new(MemoryRecorder::new()), Arc::new(Pause::default()));
         let (rules, actions, pins) =
             (Arc::new(Rules::default()), Arc::new(Rules::default()), Arc::new(MemoryPins::new()));
@@ -215,7 +223,7 @@ impl House {
             journal: Arc::clone(&journal) as _,
             recorder: Arc::new(Paused { recorder: Arc::clone(&recorder), pause: Arc::clone(&pause) }),
             clock: Arc::clone(&clock) as _,
-            owner: Owner("house".into()),
+            owner: Owner(owner.into()),
             limits: HoldLimits {
                 patience: Duration::from_mins(15),
                 held_max: 64,

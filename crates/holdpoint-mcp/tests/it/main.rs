@@ -34,6 +34,8 @@ mod probing;
 mod stdio_calls;
 mod stdio_passing;
 mod stopping;
+mod tasks;
+mod tasks_stdio;
 mod waiting;
 mod waiting_http;
 mod web;
