@@ -128,6 +128,8 @@ pub enum ServerSettings {
         env: Vec<(String, Secret)>,
         /// The folder to start it in; `None`: ours.
         cwd: Option<PathBuf>,
+        /// Which era of MCP it speaks.
+        era: ServerEra,
     },
 }
 

@@ -35,7 +35,7 @@ pub(crate) use outbox::{Outbox, Place, Sent};
 pub use process_io::{ProcessInput, ProcessOutput, process_io};
 
 use crate::{
-    Guard,
+    Era, Guard,
     upstream::{ServerAddress, ServerAddressError, Upstream},
 };
 use holdpoint_core::{Principal, Standing, TaskId};
@@ -149,19 +149,20 @@ pub async fn run(
     })
 }
 
-/// Relays between a client's pipe and a server at an address, until the client leaves.
+/// Relays between a client's pipe and a server at an address, until the client leaves; translates where `era` says so.
 ///
 /// # Errors
 /// The address cannot be worked with. A server that cannot be reached is no error here: each request is told.
 pub async fn run_at(
     options: StdioOptions,
     server: ServerAddress,
+    era: Era,
     client_in: impl AsyncRead + Send + Unpin,
     client_out: impl AsyncWrite + Send + Unpin + 'static,
 ) -> Result<ExitReason, StdioError> {
-    let upstream = Upstream::new(server, &options.guard.server)?;
-    let reason = relay_to(options, (client_in, client_out), upstream.clone()).await;
-    upstream.stop().await;
+    let server = Upstream::new(server, &options.guard.server)?;
+    let reason = relay_to(options, (client_in, client_out), server.clone().bridged(era)).await;
+    server.stop().await;
     Ok(reason)
 }
 

@@ -5,13 +5,13 @@ use crate::{
     configuration,
     data::DataFolder,
     print, reload, webhooks,
-    wiring::{GateAddress, Wiring, child_command, process_task, server_address},
+    wiring::{GateAddress, Wiring, child_command, process_task, server_address, server_era},
 };
 use anyhow::{Result, bail};
-use holdpoint_config::{Config, ServerSettings};
+use holdpoint_config::{Config, ServerEra, ServerSettings};
 use holdpoint_core::Principal;
 use holdpoint_mcp::{
-    Guard, ServerAddress,
+    Era, Guard, ServerAddress,
     stdio::{self, ChildCommand, ExitReason, StdioError, StdioOptions},
 };
 use std::{path::PathBuf, process::ExitCode};
@@ -64,7 +64,7 @@ async fn relay(options: StdioOptions, behind: Behind) -> Result<ExitReason, Stdi
     let (client_in, client_out) = stdio::process_io();
     match behind {
         Behind::Command(command) => stdio::run(options, &command, client_in, client_out).await,
-        Behind::Address(address) => stdio::run_at(options, address, client_in, client_out).await,
+        Behind::Address(address, era) => stdio::run_at(options, address, era, client_in, client_out).await,
     }
 }
 
@@ -72,15 +72,17 @@ async fn relay(options: StdioOptions, behind: Behind) -> Result<ExitReason, Stdi
 enum Behind {
     /// We start it.
     Command(ChildCommand),
-    /// It runs somewhere.
-    Address(ServerAddress),
+    /// It runs somewhere, or is translated for.
+    Address(ServerAddress, Era),
 }
 
 impl Behind {
     fn of(name: &str, settings: &ServerSettings) -> Result<Self> {
-        Ok(match settings {
-            ServerSettings::Stdio { .. } => Self::Command(child_command(name, settings)?),
-            ServerSettings::Http { .. } => Self::Address(server_address(name, settings)?),
+        Ok(match (settings, server_era(settings)) {
+            (ServerSettings::Stdio { .. }, Era::Auto) => Self::Command(child_command(name, settings)?),
+            (ServerSettings::Stdio { .. } | ServerSettings::Http { .. }, era) => {
+                Self::Address(server_address(name, settings)?, era)
+            }
         })
     }
 }
@@ -119,6 +121,7 @@ async fn prepare(args: &ProxyArgs) -> Result<Prepared> {
             arguments: arguments.to_vec(),
             env: Vec::new(),
             cwd: None,
+            era: ServerEra::Auto,
         };
         return prepare_command(args, &data, settings).await;
     }

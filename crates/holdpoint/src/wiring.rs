@@ -421,16 +421,18 @@ pub(crate) fn server_address(name: &str, settings: &ServerSettings) -> Result<Se
 /// Which era of MCP a configured server speaks.
 pub(crate) const fn server_era(settings: &ServerSettings) -> Era {
     match settings {
-        ServerSettings::Http { era: ServerEra::Legacy, .. } => Era::Legacy,
-        ServerSettings::Http { era: ServerEra::Modern, .. } => Era::Modern,
-        ServerSettings::Http { era: ServerEra::Auto, .. } | ServerSettings::Stdio { .. } => Era::Auto,
+        ServerSettings::Http { era, .. } | ServerSettings::Stdio { era, .. } => match era {
+            ServerEra::Legacy => Era::Legacy,
+            ServerEra::Modern => Era::Modern,
+            ServerEra::Auto => Era::Auto,
+        },
     }
 }
 
 /// A configured server's command.
 pub(crate) fn child_command(name: &str, settings: &ServerSettings) -> Result<ChildCommand> {
     match settings {
-        ServerSettings::Stdio { program, arguments, env, cwd } => {
+        ServerSettings::Stdio { program, arguments, env, cwd, .. } => {
             let mut command = ChildCommand::new(program, arguments);
             command.environment =
                 env.iter().map(|(name, value)| (name.into(), value.expose().into())).collect();

@@ -12,6 +12,7 @@ mod conformance;
 mod corpus;
 mod demo_failures;
 mod doorbells;
+mod eras;
 mod evidence;
 mod example_agent;
 mod fake_gate;

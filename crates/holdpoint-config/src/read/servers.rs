@@ -123,8 +123,7 @@ fn one(
             Some(ServerSettings::Http { url: url?, headers: headers?, era: era(server) })
         }
         (None, Some(command)) => {
-            let era = server.era.as_ref().map(Located::span);
-            refuse(&[("headers", first(&server.headers)), ("era", era)], "command", findings);
+            refuse(&[("headers", first(&server.headers))], "command", findings);
             stdio(server, command, substitution, findings)
         }
         (Some(address), Some(command)) => {
@@ -210,7 +209,7 @@ fn stdio(
         None => None,
         Some(cwd) => Some(substitution.base.join(cwd?)),
     };
-    Some(ServerSettings::Stdio { program, arguments: words.collect(), env: env?, cwd })
+    Some(ServerSettings::Stdio { program, arguments: words.collect(), env: env?, cwd, era: era(server) })
 }
 
 fn variables(

@@ -49,9 +49,10 @@ workflow_name: Support
     assert_eq!(era, ServerEra::Legacy);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
     assert_eq!(headers, [("authorization", "Bearer t0p"), ("x-team", "ops")]);
-    let ServerSettings::Stdio { program, arguments, env, cwd } = server(&config, "files") else {
+    let ServerSettings::Stdio { program, arguments, env, cwd, era } = server(&config, "files") else {
         panic!("not stdio")
     };
+    assert_eq!(era, ServerEra::Auto);
     assert_eq!(
         (program.as_str(), arguments),
         ("npx", vec!["-y".into(), "a-package".into(), "a${B}".to_owned()])

@@ -6,7 +6,7 @@ use crate::{
 };
 use holdpoint_core::TaskId;
 use holdpoint_mcp::{
-    ServerAddress,
+    Era, ServerAddress,
     stdio::{ExitReason, StdioError, StdioOptions, run_at},
 };
 use http::Method;
@@ -51,7 +51,7 @@ impl Linked {
         change(&mut options, &mut server);
         let (client, client_in) = duplex(1 << 20);
         let (client_out, from_relay) = duplex(1 << 20);
-        let relay = tokio::spawn(run_at(options, server, client_in, client_out));
+        let relay = tokio::spawn(run_at(options, server, Era::Auto, client_in, client_out));
         let heard = BufReader::new(from_relay).lines();
         Self { house, client: Some(client), heard, asked, tools, relay }
     }
