@@ -125,12 +125,7 @@ impl<'a> GatedCall<'a> {
     async fn look(&mut self) -> Result<Asked, Rejection> {
         let mut followed = Followed::Nobody;
         loop {
-            let found = self.find().await?;
-            if let Some(held) = found.live {
-                self.record(What::Joined { id: held.id, hold: &held.hold }).await?;
-                return Ok(Asked::Held(held));
-            }
-            // Until the hold is open, so that nobody asks the same beside us.
+            // Before looking for a hold and until one is open, so that nobody asks the same beside us.
             let _asking = match (self.gate.asking.enter(&self.identity), followed) {
                 (Place::First(asking), _) => Some(asking),
                 (Place::Behind(first), Followed::Nobody) => {
@@ -141,6 +136,11 @@ impl<'a> GatedCall<'a> {
                 // Gate decided that one by itself, and decides this one by itself: no need to queue.
                 (Place::Behind(_), Followed::Somebody) => None,
             };
+            let found = self.find().await?;
+            if let Some(held) = found.live {
+                self.record(What::Joined { id: held.id, hold: &held.hold }).await?;
+                return Ok(Asked::Held(held));
+            }
             return Box::pin(self.ask(found.ended, found.revises)).await;
         }
     }

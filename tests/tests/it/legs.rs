@@ -21,7 +21,7 @@ fn waits_on(client: &mut Client, house: &House, ledger: &Ledger, order: &str) ->
     let before = ledger.runs()?;
     let began = Instant::now();
     client.send(&json!({
-        "do": "call", "id": "a", "tool": "refund", "arguments": refund(order, 40), "timeout_ms": 2_500,
+        "do": "call", "id": "a", "tool": "refund", "arguments": refund(order, 40), "timeout_ms": 5_000,
     }))?;
     let asked = client.wait_for("the link", |event| event["event"] == "elicitation")?;
     let open = house.inbox_of(1)?;
@@ -29,7 +29,7 @@ fn waits_on(client: &mut Client, house: &House, ledger: &Ledger, order: &str) ->
     let url = asked["params"]["url"].as_str().unwrap_or_default();
     ensure!(asked["params"]["mode"] == "url" && url.contains(&thread), "another link: {asked}");
     ensure!(asked["params"].get("elicitationId").is_none(), "removed from the protocol: {asked}");
-    std::thread::sleep(Duration::from_millis(4_500).saturating_sub(began.elapsed()));
+    std::thread::sleep(Duration::from_millis(7_500).saturating_sub(began.elapsed()));
     assert_eq!(ledger.runs()?, before, "a link that was opened approves nothing");
     house.approve(&thread, "fine")?;
     ran(&client.end_of("a")?, &format!("refunded 40 for {order}"))?;
