@@ -96,3 +96,25 @@ async fn the_extension_is_advertised() {
     let expected = r#"{"jsonrpc":"2.0","id":5,"result":{"capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}},"tools":{}}}}"#;
     assert_eq!(pipes.heard().await, expected);
 }
+#[tokio::test(start_paused = true)]
+async fn a_task_outlives_its_pipe_and_its_approval_is_used_once() {
+    let mut pipes = Pipes::new();
+    let task = task_of(&mut pipes).await;
+    let again = pipes.house.again("next");
+    // The process ends, and only then is the call approved: a driver that still lived would run it.
+    pipes.close_client();
+    pipes.server_saw_the_end().await;
+    pipes.close_server().await;
+    (&mut pipes.relay).await.unwrap();
+    pipes.house.journal.bury("house");
+    again.approver.decide("THR-1", Verdict::Approve);
+    let mut pipes = Pipes::with(again, |_| {});
+    assert_eq!(asked(&mut pipes, "tasks/get", &task).await["result"]["status"], "working");
+    let sent: Value = serde_json::from_str(&pipes.seen().await).unwrap();
+    pipes
+        .answer(&json!({ "jsonrpc": "2.0", "id": sent["id"], "result": { "content": [] } }).to_string())
+        .await;
+    assert_eq!(settled(&mut pipes, &task).await["status"], "completed");
+    pipes.server_saw_nothing().await;
+    assert_eq!(pipes.house.approver.submitted().len(), 1);
+}
