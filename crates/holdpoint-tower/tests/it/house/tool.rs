@@ -1,6 +1,8 @@
 //! The tool behind the gate, and the notes that are taken in front of it.
 
-use holdpoint_core::{Arguments, PermittedCall, Principal, Receipt, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
+use holdpoint_core::{
+    Arguments, PermittedCall, Principal, Receipt, ServerName, TaskId, ToolCall, ToolName, ToolWarning,
+};
 use holdpoint_tower::RunOnce;
 use std::{
     convert::Infallible,
