@@ -51,6 +51,10 @@ pub(crate) enum Command {
     Unwrap(UnwrapArgs),
     /// Run Gate alone: agent API, rules, tokens and inbox
     Serve(UpArgs),
+    /// Ask a server for its tools, and write a configuration for them to review
+    ///
+    /// Tools that only read, by their own word, pass; all others are gated. Nothing that is there is overwritten.
+    Init(InitArgs),
     /// Check configuration files and run their cases; exit code 1 if anything is wrong
     Check(CheckArgs),
     /// Say what would be asked for a call, and why
@@ -453,19 +457,86 @@ pub(crate) struct CheckpointArgs {
 pub(crate) enum ToolsCommand {
     /// List the pinned tools, and those whose definition changed
     List(InboxArgs),
-    /// Accept the changed definition of a tool, or of all tools of a server
+    /// Ask the configured servers for their tools, and pin those that are new
+    Pin(PinArgs),
+    /// Show what is not as it was accepted; exit code 1 if anything is
+    Diff(DiffArgs),
+    /// Accept what `holdpoint tools diff` showed, and nothing else
     Accept(AcceptArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct AcceptArgs {
-    /// The tool's server
+pub(crate) struct PinArgs {
+    /// The configuration, or the folder that holds it
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub(crate) config: PathBuf,
+    /// Only this server
     #[arg(long, value_name = "NAME")]
-    pub(crate) server: String,
-    /// The tool; without it, every changed tool of the server
+    pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// The configuration whose servers are asked now; without it, what was seen last is shown
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only this server
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+    /// Only this tool
     pub(crate) tool: Option<String>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["tool", "all"])))]
+pub(crate) struct AcceptArgs {
+    /// The tool's server; with --all, only this one
+    #[arg(long, value_name = "NAME", required_unless_present = "all")]
+    pub(crate) server: Option<String>,
+    /// The tool
+    pub(crate) tool: Option<String>,
+    /// Every tool that was shown
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The name that the server gets, or has in the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: String,
+    /// Where the server is, if it is reached over HTTP
+    #[arg(long, value_name = "URL", conflicts_with = "command")]
+    pub(crate) url: Option<String>,
+    /// A header for it, with its secret from the environment: 'authorization=Bearer ${TOKEN}'
+    #[arg(long, value_name = "NAME=TEXT", requires = "url")]
+    pub(crate) header: Vec<String>,
+    /// A variable of our environment that COMMAND gets as well; may be given several times
+    #[arg(long, value_name = "NAME", requires = "command")]
+    pub(crate) env: Vec<String>,
+    /// Folder to write to; a configuration in it gets the server added
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
+    /// Replace the server's files if they are there
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The server's command, if it is started
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Args, Debug)]

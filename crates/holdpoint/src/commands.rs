@@ -2,17 +2,17 @@
 
 pub(crate) mod audit;
 pub(crate) mod holds;
+pub(crate) mod tools;
 
 use crate::{
     admin::{Admin, Refused},
     cli::{
-        AcceptArgs, AgentsCommand, ApplyArgs, CheckArgs, CreateAgentArgs, DecideArgs, ExplainArgs,
-        GateCommand, InboxArgs, SignInArgs, ToolsCommand,
+        AgentsCommand, ApplyArgs, CheckArgs, CreateAgentArgs, DecideArgs, ExplainArgs, GateCommand,
+        InboxArgs, SignInArgs,
     },
     clock,
     configuration::{self, LookingEnv},
     data::DataFolder,
-    pins::PinFolder,
     print::{self, Table},
 };
 use anyhow::{Context, Result, bail};
@@ -203,45 +203,6 @@ pub(crate) async fn sign_in(args: &SignInArgs) -> Result<ExitCode> {
     } else {
         print::text(&link.url)?;
         print::note(&format!("signs in {} once, until {}", link.user, link.expires_at));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn tools(command: ToolsCommand) -> Result<ExitCode> {
-    match command {
-        ToolsCommand::List(args) => list_tools(&args),
-        ToolsCommand::Accept(AcceptArgs { server, tool, data }) => {
-            let pins = PinFolder::open(&DataFolder::open(&data.data)?)?;
-            let accepted = pins.accept(&server, tool.as_deref())?;
-            for name in &accepted {
-                print::text(name)?;
-            }
-            print::note(&format!("{} changed definitions accepted", accepted.len()));
-            Ok(ExitCode::SUCCESS)
-        }
-    }
-}
-
-fn list_tools(args: &InboxArgs) -> Result<ExitCode> {
-    let servers = PinFolder::open(&DataFolder::open(&args.data.data)?)?.servers()?;
-    if args.json.json {
-        print::json(&servers)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(["SERVER", "TOOL", "ACCEPTED", "NOW"]);
-    for server in &servers {
-        for (name, tool) in &server.tools {
-            table.row([
-                server.server.clone(),
-                name.clone(),
-                tool.accepted_at.strftime("%Y-%m-%d").to_string(),
-                if tool.changed.is_some() { "changed: calls are refused" } else { "the same" }.to_owned(),
-            ]);
-        }
-    }
-    print::text(&table.to_string())?;
-    if servers.iter().flat_map(|server| server.tools.values()).any(|tool| tool.changed.is_some()) {
-        print::note("accept a changed definition with `holdpoint tools accept --server SERVER TOOL`");
     }
     Ok(ExitCode::SUCCESS)
 }

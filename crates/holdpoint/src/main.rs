@@ -14,6 +14,7 @@ mod embedded;
 mod failpoints;
 mod generate;
 mod hints;
+mod init;
 mod journals;
 mod listen;
 mod pins;
@@ -50,7 +51,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(args) => commands::check(&args),
         Command::Explain(args) => commands::explain(&args),
-        Command::Tools(command) => commands::tools(command),
         Command::Wrap(args) => wrap::wrap(&args),
         Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Generate(args) => generate::run(&args),
@@ -59,6 +59,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Approve(args) => block_on(Threads::One, commands::decide(&args, "approve")),
         Command::Reject(args) => block_on(Threads::One, commands::decide(&args, "reject")),
         Command::SignIn(args) => block_on(Threads::One, commands::sign_in(&args)),
+        Command::Tools(command) => block_on(Threads::One, commands::tools::run(command)),
+        Command::Init(args) => block_on(Threads::One, init::run(&args)),
         Command::Gate(command) => block_on(Threads::One, commands::gate(command)),
         Command::Agents(command) => block_on(Threads::One, commands::agents(command)),
         Command::Holds(command) => block_on(Threads::One, commands::holds::holds(command)),

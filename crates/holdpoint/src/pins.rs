@@ -1,18 +1,27 @@
 //! Pinned tool definitions, one JSON file per server in the data folder. Several proxies share them.
+//!
+//! What is not the accepted definition stays a difference until a person accepts it, and only the very difference that
+//! they were shown ([`PinFolder::note_shown`]) can be accepted: a server that changes again in between gains nothing.
+
+mod compare;
+mod record;
+mod show;
+
+pub(crate) use compare::{Change, compare};
+pub(crate) use record::{Kind, PinnedServer};
+pub(crate) use show::show;
 
 use crate::{clock, data::DataFolder};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use holdpoint_core::{DefinitionDigest, ServerName, ToolName, definition_digest};
-use holdpoint_mcp::{Pinned, Pins, PinsError};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use holdpoint_mcp::{Pinned, Pins, PinsError, Survey};
+use record::{NewTool, PinnedTool};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     fs::{self, File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -25,25 +34,29 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub(crate) struct PinFolder(PathBuf);
 
-/// One server's tools.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(crate) struct PinnedServer {
-    /// The server's name in the configuration.
-    pub(crate) server: String,
-    /// Its tools.
-    pub(crate) tools: BTreeMap<String, PinnedTool>,
+/// What becomes of a tool that was never seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfNew {
+    /// It is accepted as it is.
+    Pinned,
+    /// It is a difference like others.
+    Shown,
 }
 
-/// One tool as it was accepted.
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct PinnedTool {
-    /// As the server stated it.
-    pub(crate) definition: Value,
-    /// Since when.
-    pub(crate) accepted_at: Timestamp,
-    /// What the server states now, if it is something else. Calls are refused until it is accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) changed: Option<Value>,
+/// How a tool compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    New,
+    Same,
+    Changed,
+    Gone,
+}
+
+/// What was accepted, and what was not, since nobody was shown it.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    pub(crate) accepted: Vec<(String, Kind)>,
+    pub(crate) not_shown: Vec<String>,
 }
 
 impl PinFolder {
@@ -53,46 +66,118 @@ impl PinFolder {
         Ok(Self(path))
     }
 
-    /// Every server that was seen.
-    pub(crate) fn servers(&self) -> Result<Vec<PinnedServer>> {
+    /// Every server that was seen, or the one that is named.
+    pub(crate) fn servers(&self, only: Option<&str>) -> Result<Vec<PinnedServer>> {
         let mut servers = Vec::new();
         for entry in fs::read_dir(&self.0).with_context(|| format!("cannot read `{}`", self.0.display()))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                servers.push(read(&path)?);
+                servers.push(PinnedServer::read(&path)?);
             }
         }
-        servers.sort_by(|a: &PinnedServer, b: &PinnedServer| a.server.cmp(&b.server));
+        servers.retain(|server: &PinnedServer| only.is_none_or(|only| only == server.server));
+        servers.sort_by(|a, b| a.server.cmp(&b.server));
         Ok(servers)
     }
 
-    /// Accepts what changed; returns the names of the tools.
-    pub(crate) fn accept(&self, server: &str, tool: Option<&str>) -> Result<Vec<String>> {
-        let _lock = self.lock()?;
-        let path = self.file(server);
-        if !path.exists() {
+    /// Compares with all that a server offers now.
+    pub(crate) fn look(&self, server: &str, survey: &Survey, of_new: OfNew) -> Result<Vec<(String, Seen)>> {
+        self.edit(server, |pinned| {
+            pinned.new.clear();
+            let mut seen = Vec::new();
+            for stated in &survey.tools {
+                let definition = stated.definition.clone();
+                let found = match pinned.tools.get_mut(&stated.name) {
+                    None => {
+                        match of_new {
+                            OfNew::Pinned => {
+                                let pin = PinnedTool::new(definition, clock::now());
+                                pinned.tools.insert(stated.name.clone(), pin);
+                            }
+                            OfNew::Shown => {
+                                let tool = NewTool { definition, shown: None };
+                                pinned.new.insert(stated.name.clone(), tool);
+                            }
+                        }
+                        Seen::New
+                    }
+                    Some(known) => {
+                        known.gone = false;
+                        let same = definition_digest(&known.definition) == stated.digest;
+                        known.changed = (!same).then_some(definition);
+                        if same { Seen::Same } else { Seen::Changed }
+                    }
+                };
+                seen.push((stated.name.clone(), found));
+            }
+            for (name, known) in &mut pinned.tools {
+                // What is listed in a way that cannot be used is listed.
+                let listed = survey.tools.iter().any(|tool| tool.name == *name)
+                    || survey.unusable.iter().any(|(unusable, _)| unusable == name);
+                if !listed {
+                    known.gone = true;
+                    seen.push((name.clone(), Seen::Gone));
+                }
+            }
+            seen.sort();
+            Ok(seen)
+        })
+    }
+
+    /// A person was shown these differences.
+    pub(crate) fn note_shown(&self, server: &str, differences: &[(String, Kind)]) -> Result<()> {
+        self.edit(server, |pinned| {
+            for (name, kind) in differences {
+                if let Some(known) = pinned.tools.get_mut(name) {
+                    known.shown = Some(kind.digest());
+                } else if let Some(new) = pinned.new.get_mut(name) {
+                    new.shown = Some(kind.digest());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Accepts what is different, of one tool or of all, as far as exactly that was shown to a person.
+    pub(crate) fn accept(&self, server: &str, tool: Option<&str>) -> Result<Accepted> {
+        if !self.file(server).exists() {
             bail!("no server `{server}` was seen yet\n  hint: `holdpoint tools list` names those that were");
         }
-        let mut pinned = read(&path)?;
-        if let Some(tool) = tool
-            && !pinned.tools.contains_key(tool)
-        {
-            bail!(
-                "server `{server}` has no pinned tool `{tool}`\n  hint: `holdpoint tools list` names its tools"
-            );
-        }
-        let mut accepted = Vec::new();
-        for (name, pin) in &mut pinned.tools {
-            if tool.is_none_or(|tool| tool == name)
-                && let Some(definition) = pin.changed.take()
+        self.edit(server, |pinned| {
+            if let Some(tool) = tool
+                && !pinned.tools.contains_key(tool)
+                && !pinned.new.contains_key(tool)
             {
-                pin.definition = definition;
-                pin.accepted_at = clock::now();
-                accepted.push(name.clone());
+                bail!(
+                    "server `{server}` has no pinned tool `{tool}`\n  hint: `holdpoint tools list` names its tools"
+                );
             }
-        }
-        write(&path, &pinned)?;
-        Ok(accepted)
+            let mut outcome = Accepted::default();
+            for (name, kind) in pinned.differences() {
+                if tool.is_some_and(|tool| tool != name) {
+                    continue;
+                }
+                let shown = match pinned.tools.get(&name) {
+                    Some(known) => known.shown.as_ref(),
+                    None => pinned.new.get(&name).and_then(|new| new.shown.as_ref()),
+                };
+                if shown.is_none_or(|shown| *shown != kind.digest()) {
+                    outcome.not_shown.push(name);
+                    continue;
+                }
+                pinned.new.remove(&name);
+                match &kind {
+                    Kind::New { new } | Kind::Changed { new, .. } => {
+                        pinned.tools.insert(name.clone(), PinnedTool::new(new.clone(), clock::now()));
+                    }
+                    Kind::Gone { .. } => {
+                        pinned.tools.remove(&name);
+                    }
+                }
+                outcome.accepted.push((name, kind));
+            }
+            Ok(outcome)
+        })
     }
 
     fn compare(
@@ -102,34 +187,39 @@ impl PinFolder {
         definition: &Value,
         digest: DefinitionDigest,
     ) -> Result<Pinned> {
-        let path = self.file(server);
-        if let Some(known) = read_if_there(&path)?.tools.get(tool)
+        if let Some(known) = PinnedServer::read_if_there(&self.file(server))?.tools.get(tool)
             && definition_digest(&known.definition) == digest
-            && known.changed.is_none()
+            && known.difference().is_none()
         {
             return Ok(Pinned::Same);
         }
+        self.edit(server, |pinned| {
+            Ok(match pinned.tools.get_mut(tool) {
+                None => {
+                    pinned.new.remove(tool);
+                    let pin = PinnedTool::new(definition.clone(), clock::now());
+                    pinned.tools.insert(tool.to_owned(), pin);
+                    Pinned::New
+                }
+                Some(known) => {
+                    known.gone = false;
+                    let same = definition_digest(&known.definition) == digest;
+                    known.changed = (!same).then(|| definition.clone());
+                    if same { Pinned::Same } else { Pinned::Changed }
+                }
+            })
+        })
+    }
+
+    /// One change of one file, while nobody else makes one.
+    fn edit<T>(&self, server: &str, change: impl FnOnce(&mut PinnedServer) -> Result<T>) -> Result<T> {
         let _lock = self.lock()?;
-        let mut pinned = read_if_there(&path)?;
+        let path = self.file(server);
+        let mut pinned = PinnedServer::read_if_there(&path)?;
         server.clone_into(&mut pinned.server);
-        let verdict = match pinned.tools.get_mut(tool) {
-            None => {
-                let pin =
-                    PinnedTool { definition: definition.clone(), accepted_at: clock::now(), changed: None };
-                pinned.tools.insert(tool.to_owned(), pin);
-                Pinned::New
-            }
-            Some(known) if definition_digest(&known.definition) == digest => {
-                known.changed = None;
-                Pinned::Same
-            }
-            Some(known) => {
-                known.changed = Some(definition.clone());
-                Pinned::Changed
-            }
-        };
-        write(&path, &pinned)?;
-        Ok(verdict)
+        let outcome = change(&mut pinned)?;
+        pinned.write(&path)?;
+        Ok(outcome)
     }
 
     /// Server names are free text; file names are not.
@@ -180,27 +270,4 @@ impl Pins for PinFolder {
         let compared = compared.await.map_err(|error| PinsError(Box::new(error)))?;
         compared.map_err(|error| PinsError(error.into_boxed_dyn_error()))
     }
-}
-
-fn read_if_there(path: &Path) -> Result<PinnedServer> {
-    match path.try_exists() {
-        Ok(true) => read(path),
-        Ok(false) => Ok(PinnedServer::default()),
-        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
-    }
-}
-
-fn read(path: &Path) -> Result<PinnedServer> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    serde_json::from_str(&text).with_context(|| {
-        format!("`{}` is damaged\n  hint: remove it to pin the server's tools anew", path.display())
-    })
-}
-
-fn write(path: &Path, pinned: &PinnedServer) -> Result<()> {
-    let text = serde_json::to_string_pretty(pinned).context("cannot write a pinned definition")?;
-    let draft = path.with_extension("draft");
-    fs::write(&draft, text)
-        .and_then(|()| fs::rename(&draft, path))
-        .with_context(|| format!("cannot write `{}`", path.display()))
 }

@@ -108,12 +108,13 @@ fn explain_says_what_would_be_asked_and_why() -> Result<()> {
     Ok(())
 }
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "",
     "up",
     "demo",
     "proxy",
     "serve",
+    "init",
     "check",
     "explain",
     "inbox",
@@ -129,6 +130,8 @@ const COMMANDS: [&str; 22] = [
     "holds resolve",
     "tools",
     "tools list",
+    "tools pin",
+    "tools diff",
     "tools accept",
     "help",
 ];
