@@ -66,7 +66,7 @@ impl Ended {
             }
             Self::DefinitionChanged { tool } => format!(
                 "The definition of the tool `{tool}` is not the one that was accepted here. The call did not run. A person \
-                 has to look at the change and accept it with `holdpoint tools accept`."
+                 has to look at the change with `holdpoint tools diff`, and accept it with `holdpoint tools accept`."
             ),
             Self::DefinitionUnusable(problem) => {
                 format!(

@@ -31,12 +31,9 @@ pub(crate) async fn run(args: &InitArgs) -> Result<ExitCode> {
         );
     }
     let files = files::Files::of(&args.out, name)?;
-    let existing = match files.main_is_there() {
-        true => Some(configuration::load_to_look(&args.out)?),
-        false => None,
-    };
+    let existing = files.main_is_there().then(|| configuration::load_to_look(&args.out)).transpose()?;
     refuse_overwriting(args, &files, existing.as_ref())?;
-    let survey = survey(args, existing.as_ref()).await?;
+    let survey = survey(args).await?;
     if survey.tools.is_empty() && survey.unusable.is_empty() {
         print::note("the server has no tools; whatever it gets later is asked about");
     }
@@ -94,12 +91,12 @@ fn refuse_overwriting(args: &InitArgs, files: &files::Files, existing: Option<&C
     }
     let there = files.there();
     if !args.force && !there.is_empty() {
-        bail!("{} exists\n  hint: nothing was changed; --force replaces it", there.join(" and "));
+        bail!("already there: {}\n  hint: nothing was changed; --force replaces it", there.join(" and "));
     }
     Ok(())
 }
 
-async fn survey(args: &InitArgs, existing: Option<&Config>) -> Result<Survey> {
+async fn survey(args: &InitArgs) -> Result<Survey> {
     let name = &args.server;
     let hint = "does it run, and is it an MCP server?";
     let failed = || format!("the tools of server `{name}` cannot be listed\n  hint: {hint}");
@@ -120,7 +117,6 @@ async fn survey(args: &InitArgs, existing: Option<&Config>) -> Result<Survey> {
         return survey_address(address).await.with_context(failed);
     }
     // With the variables that a run needs.
-    let _looked_at = existing;
     let config = configuration::load(&args.out)?;
     tools::survey(name, configuration::server(&config, name)?).await
 }

@@ -109,11 +109,13 @@ fn what_changed_is_refused_shown_and_accepted_as_it_was_shown() -> Result<()> {
         &pulled().replace("evil", "worse"),
         r#"{"name":"read","description":"Reads, and deletes."}"#,
     ])?;
+    let mut client = at.client()?;
     assert_eq!(called(&mut client, "3", "refund")?, "mismatch");
     let other = at.tools(&["accept", "--all"])?;
     assert_eq!(other.code, Some(1), "{other:?}");
     assert!(other.stderr.contains("shop refund"), "{other:?}");
     assert!(other.stdout.contains("shop read: changed") && !other.stdout.contains("refund"), "{other:?}");
+    assert!(other.stdout.contains("shop wipe: new"), "{other:?}");
     assert_eq!(called(&mut client, "4", "refund")?, "mismatch");
     assert_eq!(called(&mut client, "5", "read")?, "ran");
     assert_eq!(at.calls(), 2);

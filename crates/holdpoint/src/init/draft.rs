@@ -334,3 +334,49 @@ pub(super) fn quoted(text: &str) -> String {
         && !["true", "false", "null", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
     if bare { text.to_owned() } else { Value::from(text).to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_secret, quoted};
+    use serde_json::json;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        let text = json!({ "type": "string" });
+        for name in [
+            "password",
+            "userPassword",
+            "api_key",
+            "apiKey",
+            "API_KEY",
+            "access-token",
+            "accessToken",
+            "card",
+            "cardNumber",
+            "pin",
+            "card_pin",
+            "client_secret",
+            "iban",
+            "privateKey",
+        ] {
+            assert!(is_secret(name, &text, 0), "{name}");
+        }
+        for name in ["mapping", "pinned", "discarded", "keyword", "path", "spinner", "tokyo", "opinion"] {
+            assert!(!is_secret(name, &text, 0), "{name}");
+        }
+        assert!(!is_secret("max_tokens", &json!({ "type": "integer" }), 0));
+        let nested =
+            json!({ "type": "object", "properties": { "a": { "items": { "properties": { "cvv": {} } } } } });
+        assert!(is_secret("payment", &nested, 0));
+    }
+
+    #[test]
+    fn what_yaml_would_read_as_something_else_is_quoted() {
+        for bare in ["files", "get_order", "a-b", "A1"] {
+            assert_eq!(quoted(bare), bare);
+        }
+        for text in ["", "y", "No", "true", "12", "1e3", "-a", "a: b", "a #b", "*x", "a.b", "null", "~"] {
+            assert_eq!(quoted(text), format!("\"{text}\""));
+        }
+    }
+}

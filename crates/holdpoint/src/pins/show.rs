@@ -73,39 +73,39 @@ fn value_text(value: &Value) -> String {
     printable_lines(&text.unwrap_or_default()).into_owned()
 }
 
-/// Runs of words that stay, go and come.
+/// Runs of words that stay, go and come. Blanks between two changed words do not break a run.
 fn show_words(text: &mut String, old: &str, new: &str) {
     let diff = TextDiff::from_words(old, new);
-    let mut run = (ChangeTag::Equal, String::new());
+    let (mut gone, mut come, mut same) = (String::new(), String::new(), String::new());
     for change in diff.iter_all_changes() {
-        // Blanks between two changed words do not break the run.
-        if change.tag() != run.0 {
-            flush(text, &run);
-            run = (change.tag(), String::new());
+        let word = change.value();
+        match change.tag() {
+            ChangeTag::Equal => same.push_str(word),
+            ChangeTag::Delete | ChangeTag::Insert => {
+                if same.trim().is_empty() && !(gone.is_empty() && come.is_empty()) {
+                    gone.push_str(&same);
+                    come.push_str(&same);
+                } else {
+                    flush(text, [('-', &gone), ('+', &come), (' ', &same)]);
+                    gone.clear();
+                    come.clear();
+                }
+                same.clear();
+                if change.tag() == ChangeTag::Delete { gone.push_str(word) } else { come.push_str(word) }
+            }
         }
-        run.1.push_str(change.value());
     }
-    flush(text, &run);
+    flush(text, [('-', &gone), ('+', &come), (' ', &same)]);
 }
 
-fn flush(text: &mut String, (tag, run): &(ChangeTag, String)) {
-    if run.is_empty() {
-        return;
-    }
-    let mark = match tag {
-        ChangeTag::Equal => ' ',
-        ChangeTag::Delete => '-',
-        ChangeTag::Insert => '+',
-    };
-    // Blanks that came or went are to be seen.
-    let blank = run.trim().is_empty();
-    match tag {
-        ChangeTag::Equal if blank => {}
-        ChangeTag::Delete | ChangeTag::Insert if blank => {
-            let run = Value::from(run.as_str()).to_string();
-            lines(text, mark, &run);
+fn flush(text: &mut String, runs: [(char, &str); 3]) {
+    for (mark, run) in runs {
+        match run.trim_matches(' ') {
+            // Blanks that came or went are to be seen.
+            "" if mark != ' ' && !run.is_empty() => lines(text, mark, &Value::from(run).to_string()),
+            "" => {}
+            words => lines(text, mark, words),
         }
-        ChangeTag::Equal | ChangeTag::Delete | ChangeTag::Insert => lines(text, mark, run.trim_matches(' ')),
     }
 }
 
