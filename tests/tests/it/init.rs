@@ -6,8 +6,11 @@ use holdpoint_e2e::{Client, House, Sdk, Till, here, node};
 use serde_json::json;
 use std::fs;
 
-/// Real servers over stdio: what they are started with, a tool that passes and one that does not.
-fn servers(house: &House) -> Vec<(&'static str, Vec<String>, Option<&'static str>, Option<&'static str>)> {
+/// Name and command of a server, a tool that passes and one that does not.
+type RealServer = (&'static str, Vec<String>, Option<&'static str>, Option<&'static str>);
+
+/// Real servers over stdio.
+fn servers(house: &House) -> Vec<RealServer> {
     let module = |name: &str| {
         let path = format!("node/node_modules/@modelcontextprotocol/{name}/dist/index.js");
         vec![node().display().to_string(), here().join(path).display().to_string()]
@@ -150,7 +153,7 @@ fn a_server_at_a_url_is_asked_with_its_header() -> Result<()> {
     assert!(written.contains("${TOKEN}") && !written.contains("t0p-secret"), "{written}");
     house.run(&["check", &out])?.success()?;
     let up = house.up()?;
-    let mut client = Client::http(Sdk::TypeScript1, &up.mcp_url("till")?)?;
+    let mut client = Client::http(Sdk::TypeScript1, up.mcp_url("till")?)?;
     client.start("1", "gated", &json!({}))?;
     let review = house.inbox_of(1)?;
     assert!(till.runs()?.is_empty());
