@@ -37,7 +37,8 @@ mod tasks;
 pub(crate) use agreement::is_stateless;
 pub use body::ProxyBody;
 pub(crate) use body::{Cut, collect_answer, collect_text, is_stream, json_headers, stream_headers};
-pub(crate) use checks::{METHOD, NAME, PROTOCOL_VERSION, Refusal, SESSION_ID, encoded, session_id};
+pub(crate) use checks::{Refusal, accepts_stream, decoded, encoded, session_id, single};
+pub(crate) use own::answer_in;
 pub(crate) use sse::{Event, Events, StreamError, message as event};
 
 use self::tasks::Discovery;

@@ -30,6 +30,7 @@ mod outcome;
 pub mod peer;
 mod pins;
 mod progress;
+mod protocol;
 mod random;
 mod reply;
 pub mod stdio;

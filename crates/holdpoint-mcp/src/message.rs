@@ -10,7 +10,7 @@ mod id;
 mod object;
 mod splice;
 
-pub(crate) use call::{CallFrame, CallMessage, VERSION_KEY, task_id};
+pub(crate) use call::{CallFrame, CallMessage, task_id};
 pub(crate) use id::IdKey;
 pub(crate) use object::{Flaw, Object, text_of};
 pub(crate) use splice::Splice;

@@ -8,6 +8,7 @@ use crate::{
     catalog::{self, ListError, ToolSource},
     guard::list_request,
     message::Object,
+    protocol::{CAPABILITIES_KEY, CLIENT_KEY, FIRST_STATELESS, LAST_WITH_SESSIONS, VERSION_KEY},
     random, reply,
     stdio::{ChildCommand, StdioError},
     upstream::{ServerAddress, ServerAddressError},
@@ -23,9 +24,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(2);
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// What a server's own words may take in an error.
 const WORDS_CHARS_MAX: usize = 300;
-
-const LAST_WITH_SESSIONS: &str = "2025-11-25";
-const FIRST_STATELESS: &str = "2026-07-28";
 
 /// What a server offers.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +153,7 @@ async fn shake_hands(wire: &dyn Wire) -> Result<String, ListError> {
         ListError::Refused { .. } => {
             wire.speak(FIRST_STATELESS);
             Ok(format!(
-                r#""io.modelcontextprotocol/protocolVersion":"{FIRST_STATELESS}","io.modelcontextprotocol/clientCapabilities":{{}},"io.modelcontextprotocol/clientInfo":{client}"#
+                r#""{VERSION_KEY}":"{FIRST_STATELESS}","{CAPABILITIES_KEY}":{{}},"{CLIENT_KEY}":{client}"#
             ))
         }
         ListError::Unreachable | ListError::TooSlow | ListError::Unreadable | ListError::TooMany => {

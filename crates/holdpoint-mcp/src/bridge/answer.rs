@@ -1,9 +1,10 @@
 //! What a server answers with: one message, a stream of them, or something else.
 
-use super::wire::{MESSAGE_BYTES_MAX, SESSION_ID};
+use super::wire::MESSAGE_BYTES_MAX;
 use crate::{
     http::{Events, collect_text, is_stream},
     message::{IdKey, Object, is_answer_to},
+    protocol::SESSION_ID,
     upstream::{Reached, SendError, UpstreamBody},
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};

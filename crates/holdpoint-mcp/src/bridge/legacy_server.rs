@@ -13,13 +13,17 @@ mod translate;
 
 use super::{
     Inner, Sent,
-    wire::{
-        self, CAPABILITIES_KEY, CLIENT_KEY, LEVEL_KEY, METHOD, METHOD_NOT_FOUND, MODERN, NAME,
-        PROTOCOL_VERSION, Request, SESSION_ID, Said, UNSUPPORTED_VERSION, VERSION_KEY,
-    },
+    wire::{self, Request, Said, UNSUPPORTED_VERSION},
 };
 use crate::{
-    message::{HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, TOOLS_CALL},
+    http::{accepts_stream, decoded, single},
+    message::{
+        HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, TOOLS_CALL,
+    },
+    protocol::{
+        CAPABILITIES_KEY, CLIENT_KEY, FIRST_STATELESS, LEVEL_KEY, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID,
+        VERSION_KEY,
+    },
     reply,
     upstream::{Reached, SendError, UpstreamBody},
 };
@@ -188,7 +192,7 @@ fn is_modern(headers: &HeaderMap, said: &Said<'_>) -> bool {
         return false;
     }
     let by_header =
-        headers.get(PROTOCOL_VERSION).is_some_and(|version| version.as_bytes() >= MODERN.as_bytes());
+        headers.get(PROTOCOL_VERSION).is_some_and(|version| version.as_bytes() >= FIRST_STATELESS.as_bytes());
     by_header || matches!(said, Said::Request(request) if request.meta(VERSION_KEY).is_some())
 }
 
@@ -205,18 +209,18 @@ fn checked(
         return bad(INVALID_REQUEST, "`params` has no single reading");
     }
     let named = request.name();
-    let name_agrees = match wire::single(&headers, &NAME).map(|name| name.map(wire::header_text)) {
+    let name_agrees = match single(&headers, &NAME).map(|name| name.map(decoded)) {
         Ok(None) => named.is_none(),
-        Ok(Some(name)) => named.is_none() || name == named,
+        Ok(Some(name)) => named.is_none() || name.as_deref() == named.as_deref(),
         Err(()) => false,
     };
     let version = request.meta(VERSION_KEY).and_then(|raw| serde_json::from_str::<String>(raw).ok());
-    let version_agrees = match (wire::single(&headers, &PROTOCOL_VERSION), &version) {
+    let version_agrees = match (single(&headers, &PROTOCOL_VERSION), &version) {
         (Ok(Some(header)), Some(version)) => header == version,
         (Ok(Some(_)), None) => true,
         (Ok(None) | Err(()), _) => false,
     };
-    let method_agrees = wire::single(&headers, &METHOD) == Ok(Some(&*request.method));
+    let method_agrees = single(&headers, &METHOD) == Ok(Some(&*request.method));
     let disagreeing =
         [(method_agrees, "Mcp-Method"), (name_agrees, "Mcp-Name"), (version_agrees, "MCP-Protocol-Version")];
     if let Some((_, header)) = disagreeing.iter().find(|(agrees, _)| !agrees) {
@@ -227,8 +231,8 @@ fn checked(
         let problem = "`params._meta` must state the protocol version and the client's capabilities";
         return bad(INVALID_PARAMS, problem);
     };
-    if version != MODERN {
-        let data = serde_json::json!({ "supported": [MODERN], "requested": version });
+    if version != FIRST_STATELESS {
+        let data = serde_json::json!({ "supported": [FIRST_STATELESS], "requested": version });
         let error = serde_json::json!({ "code": UNSUPPORTED_VERSION, "message": "this protocol version is not supported", "data": data });
         let message = reply::answer(request.id_raw, format!(r#""error":{error}"#).as_bytes());
         return Err(Box::new(wire::json(StatusCode::BAD_REQUEST, message)));
@@ -236,6 +240,6 @@ fn checked(
     let Some(client) = Client::new(request.meta(CLIENT_KEY), capabilities) else {
         return bad(INVALID_PARAMS, "`params._meta` cannot be read");
     };
-    let streams = wire::accepts_stream(&headers);
+    let streams = accepts_stream(&headers);
     Ok(Checked { request, principal, client, headers: wire::outbound(headers), streams })
 }

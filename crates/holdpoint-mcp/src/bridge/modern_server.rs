@@ -13,13 +13,15 @@ mod translate;
 use super::{
     Inner, Sent,
     answer::Whole,
-    wire::{
-        self, CAPABILITIES_KEY, CLIENT_KEY, HANDSHAKES, LEGACY, LEVEL_KEY, METHOD, METHOD_NOT_FOUND, MODERN,
-        NAME, PROTOCOL_VERSION, Request, SERVER_KEY, SESSION_ID, Said, VERSION_KEY,
-    },
+    wire::{self, HANDSHAKES, Request, Said},
 };
 use crate::{
-    message::{Flaw, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, IdKey, Splice},
+    http::single,
+    message::{Flaw, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, IdKey, METHOD_NOT_FOUND, Splice},
+    protocol::{
+        CAPABILITIES_KEY, CLIENT_KEY, FIRST_STATELESS, LAST_WITH_SESSIONS, LEVEL_KEY, METHOD, NAME,
+        PROTOCOL_VERSION, SERVER_KEY, SESSION_ID, VERSION_KEY,
+    },
     random,
     upstream::SendError,
 };
@@ -51,7 +53,7 @@ impl ModernServer {
         headers: HeaderMap,
         body: Bytes,
     ) -> Sent {
-        let named = match wire::single(&headers, &SESSION_ID) {
+        let named = match single(&headers, &SESSION_ID) {
             Ok(named) => named.map(str::to_owned),
             Err(()) => return Ok(wire::empty(StatusCode::BAD_REQUEST)),
         };
@@ -148,7 +150,7 @@ impl ModernServer {
                 return Ok(wire::error(StatusCode::OK, id, INTERNAL_ERROR, &problem));
             }
         };
-        let result = found.initialized(asked.unwrap_or(LEGACY));
+        let result = found.initialized(asked.unwrap_or(LAST_WITH_SESSIONS));
         session.offered = found.capabilities.into();
         let session = Arc::new(session);
         let Ok(id) = HeaderValue::from_str(&session.id) else {
@@ -181,7 +183,7 @@ impl ModernServer {
         let id = IdKey::Text(id.into());
         let told = wire::ask(&self.inner, &session.principal, headers, &id, outgoing).await?;
         Ok(Found::read(&told).ok_or_else(|| {
-            format!("the tool server does not speak MCP {MODERN}: it answered `server/discover` with HTTP status {}", told.status.as_u16())
+            format!("the tool server does not speak MCP {FIRST_STATELESS}: it answered `server/discover` with HTTP status {}", told.status.as_u16())
         }))
     }
 
@@ -229,14 +231,14 @@ impl ModernServer {
 /// Whether a message without a session is of a client that needs no translation.
 fn is_modern(headers: &HeaderMap, said: &Said<'_>) -> bool {
     let by_header =
-        matches!(wire::single(headers, &PROTOCOL_VERSION), Ok(Some(version)) if version >= MODERN);
+        matches!(single(headers, &PROTOCOL_VERSION), Ok(Some(version)) if version >= FIRST_STATELESS);
     by_header
         || matches!(said, Said::Request(request) if request.meta(VERSION_KEY).is_some() || request.method == "server/discover")
 }
 
 /// The headers that the stateless era repeats the body in.
 fn stamped(mut headers: HeaderMap, request: &Request<'_>) -> HeaderMap {
-    headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(MODERN));
+    headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(FIRST_STATELESS));
     let named = [(METHOD, Some(request.method.clone().into_owned())), (NAME, request.name())];
     for (name, value) in named {
         if let Some(value) = value.and_then(|value| wire::header_value(&value)) {
@@ -259,7 +261,7 @@ impl Session {
         let mut params = request.params()?;
         let meta_raw = params.get("_meta").unwrap_or("{}").to_owned();
         let mut meta = Splice::read(&meta_raw)?;
-        meta.set(VERSION_KEY, wire::quoted(MODERN));
+        meta.set(VERSION_KEY, wire::quoted(FIRST_STATELESS));
         meta.set(CLIENT_KEY, &*self.client);
         meta.set(CAPABILITIES_KEY, &*self.capabilities);
         let level = self.level();
@@ -291,7 +293,7 @@ impl Found {
     fn read(told: &Whole) -> Option<Self> {
         let result = told.result()?;
         let versions: Vec<String> = serde_json::from_str(wire::raw_in(result, "supportedVersions")?).ok()?;
-        if !versions.iter().any(|version| version == MODERN) {
+        if !versions.iter().any(|version| version == FIRST_STATELESS) {
             return None;
         }
         let mut capabilities = wire::without_tasks(wire::raw_in(result, "capabilities")?).ok()?;

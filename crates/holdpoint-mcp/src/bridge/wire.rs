@@ -2,8 +2,12 @@
 
 use super::Inner;
 use crate::{
-    http::event,
+    http::{event, stream_headers},
     message::{Flaw, IdKey, Object, Splice, text_of},
+    protocol::{
+        ACCEPT_EITHER, JSON, LAST_EVENT_ID, LAST_WITH_SESSIONS, METHOD, NAME, PARAM_PREFIX, PROTOCOL_VERSION,
+        REVISION_WITH_BATCHES, SESSION_ID, TASKS_EXTENSION, name_key,
+    },
     reply,
     upstream::{SendError, UpstreamBody},
 };
@@ -15,29 +19,10 @@ use serde_json::value::RawValue;
 use std::{borrow::Cow, time::Duration};
 use tokio::sync::mpsc;
 
-/// The revision that the bridge speaks without a handshake.
-pub(super) const MODERN: &str = "2026-07-28";
-/// The newest revision with a handshake.
-pub(super) const LEGACY: &str = "2025-11-25";
-/// All of them.
-pub(super) const HANDSHAKES: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", LEGACY];
+/// The revisions with a handshake.
+pub(super) const HANDSHAKES: [&str; 4] =
+    ["2024-11-05", REVISION_WITH_BATCHES, "2025-06-18", LAST_WITH_SESSIONS];
 
-pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-pub(super) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-pub(super) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-pub(super) const NAME: HeaderName = HeaderName::from_static("mcp-name");
-pub(super) const PARAM_PREFIX: &str = "mcp-param-";
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-pub(super) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
-pub(super) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-pub(super) const LEVEL_KEY: &str = "io.modelcontextprotocol/logLevel";
-pub(super) const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
-pub(super) const SERVER_KEY: &str = "io.modelcontextprotocol/serverInfo";
-const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
-
-pub(super) const METHOD_NOT_FOUND: i32 = -32601;
 pub(super) const RESOURCE_NOT_FOUND: i32 = -32002;
 pub(super) const URL_ELICITATION_REQUIRED: i32 = -32042;
 pub(super) const UNSUPPORTED_VERSION: i32 = -32022;
@@ -106,12 +91,7 @@ impl<'a> Request<'a> {
 
     /// What the `Mcp-Name` header of such a request says.
     pub(super) fn name(&self) -> Option<String> {
-        match &*self.method {
-            "tools/call" | "prompts/get" => self.param("name"),
-            "resources/read" => self.param("uri"),
-            "tasks/get" | "tasks/update" | "tasks/cancel" => self.param("taskId"),
-            _ => None,
-        }
+        self.param(name_key(&self.method)?)
     }
 }
 
@@ -175,19 +155,9 @@ pub(super) fn outbound(mut headers: HeaderMap) -> HeaderMap {
     ]) {
         headers.remove(name);
     }
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT, ACCEPT_EITHER);
+    headers.insert(header::CONTENT_TYPE, JSON);
     headers
-}
-
-/// The one value of a header; `Err`: several, or none that is text.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(drop),
-        (Some(_), Some(_)) => Err(()),
-    }
 }
 
 /// A name or parameter as a header has it: what does not fit travels as `=?base64?…?=`.
@@ -202,25 +172,11 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("=?base64?{inner}?=")).ok()
 }
 
-/// The same the other way round.
-pub(super) fn header_text(value: &str) -> Option<String> {
-    let Some(inner) = value.strip_prefix("=?base64?").and_then(|inner| inner.strip_suffix("?=")) else {
-        return Some(value.to_owned());
-    };
-    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(inner).ok()?).ok()
-}
-
-/// Whether the client reads streams.
-pub(super) fn accepts_stream(headers: &HeaderMap) -> bool {
-    let accepts = |value: &str| value.contains("text/event-stream") || value.contains("*/*");
-    headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(accepts))
-}
-
 /// One JSON message.
 pub(super) fn json(status: StatusCode, message: impl Into<Bytes>) -> Response<UpstreamBody> {
     let mut response = Response::new(UpstreamBody::Whole(Some(message.into())));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }
 
@@ -244,10 +200,7 @@ pub(super) fn error(
 pub(super) fn stream() -> (mpsc::Sender<Bytes>, Response<UpstreamBody>) {
     let (out, events) = mpsc::channel(EVENTS_MAX);
     let mut response = Response::new(UpstreamBody::Pieces(events));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    *response.headers_mut() = stream_headers();
     (out, response)
 }
 

@@ -3,20 +3,17 @@
 //! Gateways go by the headers, servers by the body. From 2026-07-28 on the headers must be there, and whoever reads the body
 //! has to compare them (streamable HTTP, "Server validation"); before, they must not disagree.
 
-use super::checks::{METHOD, NAME, PROTOCOL_VERSION, decoded, single};
+use super::checks::{decoded, single};
 use crate::{
     catalog::Tool,
     message::{CallMessage, HEADER_MISMATCH, INVALID_PARAMS, Object, TOOLS_CALL, text_of},
+    protocol::{CAPABILITIES_KEY, FIRST_STATELESS, METHOD, NAME, PROTOCOL_VERSION, VERSION_KEY, name_key},
 };
 use holdpoint_core::Arguments;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, value::RawValue};
 use std::borrow::Cow;
 
-/// From here on each request says who speaks and which version.
-const FIRST_STATELESS: &str = "2026-07-28";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 /// Parameters are looked for so deep in a tool's schema.
 const DEPTH_MAX: usize = 32;
 
@@ -88,13 +85,7 @@ impl<'a> Stated<'a> {
             return Ok(Self { method, name: None, version: None, capabilities: false });
         };
         let params = Object::read(params.get()).map_err(|_| unread("params"))?;
-        let text = |key: &str| params.get(key).and_then(text_of);
-        let name = match method {
-            "prompts/get" => text("name"),
-            "resources/read" => text("uri"),
-            "tasks/get" | "tasks/update" | "tasks/cancel" => text("taskId"),
-            _ => None,
-        };
+        let name = name_key(method).and_then(|key| params.get(key)).and_then(text_of);
         let Some(meta) = params.get("_meta") else {
             return Ok(Self { method, name, version: None, capabilities: false });
         };

@@ -1,22 +1,18 @@
 //! What a request must be like before anything else is done with it.
 
 use super::body::{self, ProxyBody};
-use crate::message::task_id;
+use crate::{
+    message::task_id,
+    protocol::{PROTOCOL_VERSION, REVISION_WITH_BATCHES, SESSION_ID},
+};
 use base64::Engine as _;
 use holdpoint_core::TaskId;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use std::borrow::Cow;
 
-pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-pub(crate) const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-pub(crate) const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-pub(crate) const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const TASK_ID: HeaderName = HeaderName::from_static("holdpoint-task-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// The one revision that has batches; clients of that time do not name it.
-const REVISION_WITH_BATCHES: &str = "2025-03-26";
 
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -154,13 +150,13 @@ pub(super) fn task(headers: &HeaderMap) -> Result<Option<TaskId>, &'static str> 
     named.map(Some).ok_or("the `Holdpoint-Task-Id` header is not a task id")
 }
 
-pub(super) fn accepts_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_stream(headers: &HeaderMap) -> bool {
     let accepts = |value: &str| value.contains("text/event-stream") || value.contains("*/*");
     headers.get_all(header::ACCEPT).iter().any(|value| value.to_str().is_ok_and(accepts))
 }
 
 /// The one value of a header; an error where there are several, or none that can be read.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
@@ -170,7 +166,7 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Op
 }
 
 /// Names that do not fit in a header travel as `=?base64?…?=`.
-pub(super) fn decoded(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = value.strip_prefix("=?base64?").and_then(|inner| inner.strip_suffix("?=")) else {
         return Some(Cow::Borrowed(value));
     };

@@ -1,20 +1,17 @@
 //! Requests of our own, in the name of a call: same session, same revision.
 
-use super::{
-    body,
-    checks::{self, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID},
-    sse::Events,
-};
+use super::{body, checks, sse::Events};
 use crate::{
     catalog::{ListError, PROBE_BYTES_MAX, ToolSource},
     guard::{list_request, probe_request},
     message::{IdKey, TOOLS_CALL, is_answer_to},
+    protocol::{ACCEPT_EITHER, JSON, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID},
     random, reply,
-    upstream::Upstream,
+    upstream::{Upstream, UpstreamBody},
 };
 use async_trait::async_trait;
 use holdpoint_core::{Principal, Question};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 /// One page of tools.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -43,9 +40,8 @@ impl Own {
                 headers.insert(name, value.clone());
             }
         }
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        headers.insert(header::ACCEPT, accept);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, ACCEPT_EITHER);
+        headers.insert(header::CONTENT_TYPE, JSON);
         if !protocol.is_empty() {
             headers.insert(METHOD, HeaderValue::from_static("tools/list"));
         }
@@ -62,26 +58,32 @@ impl Own {
         bytes_max: usize,
     ) -> Result<String, ListError> {
         let response = self.upstream.send(&self.principal, Method::POST, headers, request.into()).await;
-        let (parts, body) = response.map_err(|_| ListError::Unreachable)?.into_parts();
-        if parts.status.is_success() && body::is_stream(&parts.headers) {
-            let id = IdKey::Text(id.into());
-            let mut events = Events::new(body, bytes_max);
-            while let Some(event) = events.next().await.map_err(|_| ListError::Unreadable)? {
-                if let Some(data) = event.data()
-                    && is_answer_to(&data, &id)
-                {
-                    return Ok(data);
-                }
-            }
-            return Err(ListError::Unreadable);
-        }
-        let body = body::collect_text(body, &parts.headers, bytes_max).await;
-        let body = body.ok_or(ListError::Unreadable)?;
-        if parts.status.is_success() {
-            return Ok(body);
-        }
-        Err(ListError::Refused { status: Some(parts.status.as_u16()), error: reply::fragment_from(&body) })
+        answer_in(response.map_err(|_| ListError::Unreachable)?, id, bytes_max).await
     }
+}
+
+/// The answer to a request of our own with the id `id`; of a body or an event at most `bytes_max` are taken.
+pub(crate) async fn answer_in(
+    response: Response<UpstreamBody>,
+    id: &str,
+    bytes_max: usize,
+) -> Result<String, ListError> {
+    let (parts, body) = response.into_parts();
+    if parts.status.is_success() && body::is_stream(&parts.headers) {
+        let id = IdKey::Text(id.into());
+        let mut events = Events::new(body, bytes_max);
+        while let Some(event) = events.next().await.map_err(|_| ListError::Unreadable)? {
+            if let Some(data) = event.data().filter(|data| is_answer_to(data, &id)) {
+                return Ok(data);
+            }
+        }
+        return Err(ListError::Unreadable);
+    }
+    let body = body::collect_text(body, &parts.headers, bytes_max).await.ok_or(ListError::Unreadable)?;
+    if parts.status.is_success() {
+        return Ok(body);
+    }
+    Err(ListError::Refused { status: Some(parts.status.as_u16()), error: reply::fragment_from(&body) })
 }
 
 #[async_trait]

@@ -4,15 +4,16 @@ use super::{
     Proxy,
     body::{self, ProxyBody},
     call::{self, Answering, Outcome},
-    checks::{self, METHOD, NAME},
-    own::Own,
+    checks,
+    own::{Own, answer_in},
     session::{Held, Session},
     sse::{Event, Events},
 };
 use crate::{
-    catalog::AtServer,
+    catalog::{AtServer, ListError},
     guard::{self, Offer},
-    message::{CallFrame, IdKey, Object, Single, is_answer_to},
+    message::{CallFrame, Object, Single, is_answer_to},
+    protocol::{METHOD, NAME, PARAM_PREFIX},
     random, reply,
     tasks::{self, Line, Opened, OwnRequest, Ran, Stored, TaskRequest},
 };
@@ -24,8 +25,6 @@ use std::sync::Arc;
 
 /// What a server says of its task, or of itself.
 const TOLD_BYTES_MAX: usize = 16 << 20;
-/// Names of headers about one tool's parameters start with this.
-const PARAM: &str = "mcp-param-";
 
 /// The way of one client to the server.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl Line for HttpLine {
         let OwnRequest { verb, task, params } = request;
         let mut headers = self.headers.clone();
         let of_the_call: Vec<_> =
-            headers.keys().filter(|name| name.as_str().starts_with(PARAM)).cloned().collect();
+            headers.keys().filter(|name| name.as_str().starts_with(PARAM_PREFIX)).cloned().collect();
         for name in of_the_call {
             headers.remove(name);
         }
@@ -59,18 +58,13 @@ impl Line for HttpLine {
             format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"{}","params":{params}}}"#, verb.method());
         let principal = self.session.principal();
         let sent = self.proxy.upstream.send(principal, Method::POST, headers, message.into()).await;
-        let (parts, body) = sent.ok()?.into_parts();
-        let id = IdKey::Text(id.into());
-        if parts.status.is_success() && body::is_stream(&parts.headers) {
-            let mut events = Events::new(body, TOLD_BYTES_MAX);
-            while let Some(event) = events.next().await.ok()? {
-                if let Some(data) = event.data().filter(|data| is_answer_to(data, &id)) {
-                    return reply::fragment_from(&data);
-                }
+        match answer_in(sent.ok()?, &id, TOLD_BYTES_MAX).await {
+            Ok(answer) => reply::fragment_from(&answer),
+            Err(ListError::Refused { error, .. }) => error,
+            Err(ListError::Unreachable | ListError::TooSlow | ListError::Unreadable | ListError::TooMany) => {
+                None
             }
-            return None;
         }
-        reply::fragment_from(&body::collect_text(body, &parts.headers, TOLD_BYTES_MAX).await?)
     }
 
     fn definitions(&self) -> Arc<dyn Definitions> {

@@ -1,13 +1,14 @@
 use super::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, Refused, text_of};
-use crate::waiting::Comeback;
+use crate::{
+    protocol::{PREFIX, VERSION_KEY},
+    waiting::Comeback,
+};
 use bytes::Bytes;
 use holdpoint_core::{TaskId, check_unambiguous};
 use serde_json::{Map, Value, value::RawValue};
 use std::{borrow::Cow, ops::Range};
 
 const TASK_KEY: &str = "dev.holdpoint/task";
-const PROTOCOL_PREFIX: &str = "io.modelcontextprotocol/";
-pub(crate) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// As long as Gate takes them.
 const TASK_BYTES_MAX: usize = 256;
 
@@ -163,7 +164,7 @@ impl<'a> Meta<'a> {
         };
         let trace_id = object.get("traceparent").and_then(text_of).and_then(|text| trace_id(&text));
         let version = object.get(VERSION_KEY).and_then(text_of);
-        let protocol = object.into_members().filter(|(key, _)| key.starts_with(PROTOCOL_PREFIX)).collect();
+        let protocol = object.into_members().filter(|(key, _)| key.starts_with(PREFIX)).collect();
         Ok(Self { progress_token, task, trace_id, protocol, version })
     }
 }

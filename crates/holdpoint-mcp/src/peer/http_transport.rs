@@ -2,6 +2,7 @@
 
 use crate::{
     http::{Events, collect_text, is_stream},
+    protocol::{ACCEPT_EITHER, JSON, PROTOCOL_VERSION, SESSION_ID},
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
 };
 use bytes::Bytes;
@@ -19,8 +20,6 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const BYTES_MAX: usize = 16 << 20;
 const MESSAGES_MAX: usize = 64;
 
@@ -52,9 +51,8 @@ struct Shared {
 
 impl HttpTransport {
     pub(super) fn new(url: Uri, mut headers: HeaderMap) -> Result<Self, ServerAddressError> {
-        let accept = HeaderValue::from_static("application/json, text/event-stream");
-        headers.insert(header::ACCEPT, accept);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, ACCEPT_EITHER);
+        headers.insert(header::CONTENT_TYPE, JSON);
         let (receiving, received) = mpsc::channel(MESSAGES_MAX);
         let upstream = Upstream::new(ServerAddress::from(url), &ServerName::new("server"))?;
         let principal = Principal::new("holdpoint");

@@ -21,6 +21,7 @@ mod headers;
 use super::outbox::Sent;
 use crate::{
     message::{CallFrame, IdKey, Object, Single},
+    protocol::SESSION_ID,
     upstream::Upstream,
 };
 use bytes::Bytes;
@@ -374,7 +375,7 @@ impl Link {
 
     /// The server opened a session, or none, in its answer to `initialize`.
     fn opened(&self, headers: &HeaderMap) {
-        self.lock().session_id = headers.get(crate::http::SESSION_ID).cloned();
+        self.lock().session_id = headers.get(SESSION_ID).cloned();
     }
 
     fn session_id(&self) -> Option<HeaderValue> {

@@ -8,6 +8,7 @@ use crate::{
         self, Batch, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR,
         Refused, Single, text_of,
     },
+    protocol::REVISION_WITH_BATCHES,
     reply,
     tasks::RUN_MARK,
     waiting::{Client, Comeback},
@@ -15,9 +16,6 @@ use crate::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::sync::Arc;
-
-/// The one revision that has batches.
-const REVISION_WITH_BATCHES: &str = "2025-03-26";
 
 impl Session {
     pub(super) fn on_client_line(self: &Arc<Self>, line: &[u8]) {

@@ -3,9 +3,8 @@
 use super::{ANSWER_BYTES_MAX, Wire};
 use crate::{
     catalog::ListError,
-    http::{Events, METHOD, PROTOCOL_VERSION, SESSION_ID, collect_text, is_stream},
-    message::{IdKey, is_answer_to},
-    reply,
+    http::answer_in,
+    protocol::{ACCEPT_EITHER, JSON, METHOD, PROTOCOL_VERSION, SESSION_ID},
     upstream::{ServerAddress, ServerAddressError, Upstream, UpstreamBody},
 };
 use async_trait::async_trait;
@@ -13,8 +12,6 @@ use bytes::Bytes;
 use holdpoint_core::{Principal, ServerName};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use std::sync::{Mutex, PoisonError};
-
-const ACCEPT: &str = "application/json, text/event-stream";
 
 #[derive(Debug)]
 pub(super) struct Web {
@@ -27,8 +24,8 @@ pub(super) struct Web {
 impl Web {
     pub(super) fn new(address: ServerAddress) -> Result<Self, ServerAddressError> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, ACCEPT_EITHER);
+        headers.insert(header::CONTENT_TYPE, JSON);
         let (upstream, principal) =
             (Upstream::new(address, &ServerName::new("server"))?, Principal::new("holdpoint"));
         Ok(Self { upstream, principal, headers: Mutex::new(headers) })
@@ -68,25 +65,7 @@ impl Wire for Web {
         if headers.contains_key(PROTOCOL_VERSION) {
             headers.insert(METHOD, HeaderValue::from_static(method));
         }
-        let (parts, body) = self.post(headers, request).await?.into_parts();
-        if parts.status.is_success() && is_stream(&parts.headers) {
-            let id = IdKey::Text(id.into());
-            let mut events = Events::new(body, ANSWER_BYTES_MAX);
-            while let Some(event) = events.next().await.map_err(|_| ListError::Unreadable)? {
-                if let Some(data) = event.data()
-                    && is_answer_to(&data, &id)
-                {
-                    return Ok(data);
-                }
-            }
-            return Err(ListError::Unreadable);
-        }
-        let body = collect_text(body, &parts.headers, ANSWER_BYTES_MAX).await;
-        let body = body.ok_or(ListError::Unreadable)?;
-        if parts.status.is_success() {
-            return Ok(body);
-        }
-        Err(ListError::Refused { status: Some(parts.status.as_u16()), error: reply::fragment_from(&body) })
+        answer_in(self.post(headers, request).await?, id, ANSWER_BYTES_MAX).await
     }
 
     async fn tell(&self, message: Vec<u8>) -> Result<(), ListError> {

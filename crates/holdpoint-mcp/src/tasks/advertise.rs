@@ -1,10 +1,11 @@
 //! The two places where a passing message is changed: what a server is said to know, and whose tasks it is asked to watch.
 
 use super::PREFIX;
-use crate::message::{Object, text_of};
+use crate::{
+    message::{Object, text_of},
+    protocol::TASKS_EXTENSION,
+};
 use serde_json::value::RawValue;
-
-const EXTENSION: &str = r#""io.modelcontextprotocol/tasks""#;
 
 /// The answer to `server/discover`, with the extension beside whatever the server says itself. `None`: it stays as it is,
 /// because it is no such answer, names no tools, or has the extension.
@@ -14,12 +15,12 @@ pub(crate) fn advertised(text: &str) -> Option<String> {
     member(capabilities, "tools")?;
     let Some(extensions) = Object::read_leniently(capabilities).ok()?.get("extensions").map(RawValue::get)
     else {
-        return put(text, capabilities, &format!(r#""extensions":{{{EXTENSION}:{{}}}}"#));
+        return put(text, capabilities, &format!(r#""extensions":{{"{TASKS_EXTENSION}":{{}}}}"#));
     };
-    if Object::read_leniently(extensions).ok()?.get("io.modelcontextprotocol/tasks").is_some() {
+    if Object::read_leniently(extensions).ok()?.get(TASKS_EXTENSION).is_some() {
         return None;
     }
-    put(text, extensions, &format!("{EXTENSION}:{{}}"))
+    put(text, extensions, &format!(r#""{TASKS_EXTENSION}":{{}}"#))
 }
 
 /// `subscriptions/listen` without the ids of our tasks: the server cannot know them, and is not to learn them. `None`: it

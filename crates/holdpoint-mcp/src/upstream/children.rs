@@ -32,8 +32,9 @@ pub(crate) use session::Kept;
 
 use super::{Reached, SendError, UpstreamBody};
 use crate::{
-    http::{self as http_front, Refusal, SESSION_ID},
+    http::{self as http_front, Refusal},
     message::{INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR},
+    protocol::SESSION_ID,
     random, reply,
 };
 use answer::{Form, empty, told};

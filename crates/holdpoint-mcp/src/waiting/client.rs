@@ -1,12 +1,11 @@
 //! What is known of the client of a call: what it declares, and how long it waits.
 
-use crate::message::{CallMessage, Object, text_of};
+use crate::{
+    message::{CallMessage, Object, text_of},
+    protocol::{CAPABILITIES_KEY, CLIENT_KEY, TASKS_EXTENSION},
+};
 use serde_json::value::RawValue;
 use std::time::Duration;
-
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-const INFO_KEY: &str = "io.modelcontextprotocol/clientInfo";
-const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// How long a client waits. Measured, or read in its source; what clients say of themselves only picks the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl Client {
         }
         let member =
             |name| message.meta.protocol.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
-        Self::new(Era::Stateless, member(CAPABILITIES_KEY), member(INFO_KEY))
+        Self::new(Era::Stateless, member(CAPABILITIES_KEY), member(CLIENT_KEY))
     }
 
     fn new(era: Era, capabilities: Option<&RawValue>, info: Option<&RawValue>) -> Self {

@@ -11,9 +11,10 @@ use super::{
 use crate::{
     bridge::{
         Sent, answer,
-        wire::{self, LEVEL_KEY, Request, Said},
+        wire::{self, Request, Said},
     },
     message::{IdKey, TOOLS_CALL},
+    protocol::LEVEL_KEY,
     reply,
     upstream::{Reached, SendError, UpstreamBody},
 };

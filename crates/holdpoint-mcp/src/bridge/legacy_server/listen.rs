@@ -2,7 +2,8 @@
 
 use super::{Request, Session, translate};
 use crate::{
-    bridge::wire::{self, SUBSCRIPTION_KEY, Said},
+    bridge::wire::{self, Said},
+    protocol::SUBSCRIPTION_KEY,
     reply,
     upstream::UpstreamBody,
 };

@@ -5,9 +5,10 @@ use crate::{
     bridge::{
         Inner,
         answer::{self, Told},
-        wire::{self, HANDSHAKES, LEGACY, PROTOCOL_VERSION, SESSION_ID, Said},
+        wire::{self, HANDSHAKES, Said},
     },
-    message::IdKey,
+    message::{IdKey, METHOD_NOT_FOUND},
+    protocol::{LAST_WITH_SESSIONS, PROTOCOL_VERSION, SESSION_ID},
     random, reply,
     upstream::SendError,
 };
@@ -65,7 +66,7 @@ impl Session {
         let id = format!("holdpoint-{}", random::token());
         let Client { info, capabilities } = client;
         let request = format!(
-            r#"{{"jsonrpc":"2.0","id":"{id}","method":"initialize","params":{{"protocolVersion":"{LEGACY}","capabilities":{capabilities},"clientInfo":{info}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":"{id}","method":"initialize","params":{{"protocolVersion":"{LAST_WITH_SESSIONS}","capabilities":{capabilities},"clientInfo":{info}}}}}"#
         );
         let told =
             wire::ask(&server.inner, principal, headers.clone(), &IdKey::Text(id.into()), request).await?;
@@ -215,7 +216,7 @@ impl Session {
 
     /// Refuses a request of the server's.
     pub(super) fn refuse(self: &Arc<Self>, id_raw: &str, problem: &str) {
-        let message = reply::error(Some(id_raw), wire::METHOD_NOT_FOUND, problem);
+        let message = reply::error(Some(id_raw), METHOD_NOT_FOUND, problem);
         self.post_soon(String::from_utf8(message).unwrap_or_default());
     }
 

@@ -2,11 +2,11 @@
 
 use super::exchange::Question;
 use crate::{
-    bridge::wire::{
-        self, LEVEL_KEY, METHOD_NOT_FOUND, MODERN, RESOURCE_NOT_FOUND, Request, SERVER_KEY, SUBSCRIPTION_KEY,
-        URL_ELICITATION_REQUIRED, VERSION_KEY,
+    bridge::wire::{self, RESOURCE_NOT_FOUND, Request, URL_ELICITATION_REQUIRED},
+    message::{Flaw, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Splice, TOOLS_CALL},
+    protocol::{
+        CAPABILITIES_KEY, CLIENT_KEY, FIRST_STATELESS, LEVEL_KEY, SERVER_KEY, SUBSCRIPTION_KEY, VERSION_KEY,
     },
-    message::{Flaw, INTERNAL_ERROR, INVALID_PARAMS, Splice, TOOLS_CALL},
     reply,
 };
 use http::StatusCode;
@@ -40,7 +40,7 @@ impl Introduction {
 pub(super) fn discovered(introduction: &Introduction) -> String {
     let mut result = Splice::empty();
     result.set("resultType", r#""complete""#);
-    result.set("supportedVersions", format!("[{}]", wire::quoted(MODERN)));
+    result.set("supportedVersions", format!("[{}]", wire::quoted(FIRST_STATELESS)));
     result.set("capabilities", &*introduction.capabilities);
     if let Some(instructions) = &introduction.instructions {
         result.set("instructions", &**instructions);
@@ -60,7 +60,7 @@ pub(super) fn outgoing(request: &Request<'_>, number: u64) -> Result<String, Fla
     let mut params = request.params()?;
     let meta_raw = params.get("_meta").unwrap_or("{}").to_owned();
     let mut meta = Splice::read(&meta_raw)?;
-    meta.remove(&[VERSION_KEY, wire::CLIENT_KEY, wire::CAPABILITIES_KEY, LEVEL_KEY]);
+    meta.remove(&[VERSION_KEY, CLIENT_KEY, CAPABILITIES_KEY, LEVEL_KEY]);
     if meta.get("progressToken").is_some() {
         meta.set("progressToken", number.to_string());
     }

@@ -14,6 +14,7 @@ use crate::{
         answer::{self, Told},
         wire::{self, Said},
     },
+    http::accepts_stream,
     message::{IdKey, TOOLS_CALL},
     random,
     upstream::{Reached, SendError, UpstreamBody},
@@ -72,7 +73,7 @@ impl ModernServer {
         request: &Request<'_>,
         headers: HeaderMap,
     ) -> Sent {
-        let streams = wire::accepts_stream(&headers);
+        let streams = accepts_stream(&headers);
         let headers = stamped(wire::outbound(headers), request);
         let headers = if request.method == TOOLS_CALL {
             self.add_params(&session, request, headers).await

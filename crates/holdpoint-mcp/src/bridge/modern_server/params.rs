@@ -2,8 +2,9 @@
 
 use super::{ModernServer, Request, Session, stamped};
 use crate::{
-    bridge::wire::{self, PARAM_PREFIX, Said},
+    bridge::wire::{self, Said},
     message::IdKey,
+    protocol::{NAME, PARAM_PREFIX},
     random,
 };
 use http::{HeaderMap, HeaderName};
@@ -117,7 +118,7 @@ impl ModernServer {
                 return;
             };
             let mut headers = headers.clone();
-            headers.remove(&wire::NAME);
+            headers.remove(&NAME);
             let (headers, id) = (stamped(headers, &request), IdKey::Text(id.into()));
             let told = wire::ask(&self.inner, &session.principal, headers, &id, outgoing).await;
             // Without it the call is sent as it is; a server that misses a header refuses it before it runs.

@@ -1,8 +1,9 @@
 //! A modern server's answers in the words of a client with a handshake.
 
 use crate::{
-    bridge::wire::{self, RESOURCE_NOT_FOUND, SUBSCRIPTION_KEY},
+    bridge::wire::{self, RESOURCE_NOT_FOUND},
     message::{INVALID_PARAMS, Splice},
+    protocol::SUBSCRIPTION_KEY,
 };
 
 /// What the server answered.

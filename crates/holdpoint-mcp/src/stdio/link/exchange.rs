@@ -6,9 +6,11 @@ use super::{
     failure::Failure,
 };
 use crate::{
-    http::{Cut, SESSION_ID, collect_answer, is_stream},
+    http::{Cut, collect_answer, is_stream},
     message::{IdKey, Object},
-    outcome, reply,
+    outcome,
+    protocol::SESSION_ID,
+    reply,
     upstream::{Reached, UpstreamBody},
 };
 use bytes::Bytes;

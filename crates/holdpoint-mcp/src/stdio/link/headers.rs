@@ -3,17 +3,16 @@
 use super::{Cargo, Era, Link};
 use crate::{
     catalog::{Catalog, ParamHeader},
-    http::{METHOD, NAME, PROTOCOL_VERSION, SESSION_ID, encoded},
-    message::{Object, TOOLS_CALL, VERSION_KEY, text_of},
+    http::encoded,
+    message::{Object, TOOLS_CALL, text_of},
+    protocol::{
+        ACCEPT_EITHER, EVENT_STREAM, JSON, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID,
+        VERSION_KEY, name_key,
+    },
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-
-const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 impl Link {
     /// The headers of a POST with this body. `revision` is the session's.
@@ -25,7 +24,7 @@ impl Link {
         catalog: &Catalog,
     ) -> (HeaderMap, Era) {
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::ACCEPT, ACCEPT);
+        headers.insert(header::ACCEPT, ACCEPT_EITHER);
         headers.insert(header::CONTENT_TYPE, JSON);
         match cargo {
             // It opens a session, and no revision is agreed on.
@@ -46,7 +45,7 @@ impl Link {
     /// The headers of a request for a stream, from after `last_event` on.
     pub(super) fn stream_headers(&self, revision: Option<&str>, last_event: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(header::ACCEPT, EVENTS);
+        headers.insert(header::ACCEPT, EVENT_STREAM);
         self.name_session(revision, &mut headers);
         if let Some(id) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(LAST_EVENT_ID, id);
@@ -117,12 +116,11 @@ fn version_of<'a>(params: &Object<'a>) -> Option<Cow<'a, str>> {
 /// What a request is about, for those that have a name.
 fn name_of<'a>(method: &str, params: &Object<'a>) -> Option<Cow<'a, str>> {
     let key = match method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "uri",
-        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
-        _ => return None,
+        // Requests of the other era, which need no such header and may have one.
+        "resources/subscribe" | "resources/unsubscribe" => Some("uri"),
+        _ => name_key(method),
     };
-    params.get(key).and_then(text_of)
+    params.get(key?).and_then(text_of)
 }
 
 /// The text of the string, number or truth value at `path`; `None`: there is none.

@@ -3,13 +3,12 @@
 //! A child of many clients must not be told anything by one of them that it takes for something of another: what two
 //! readers could read differently is refused there.
 
-use crate::message::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, PARSE_ERROR, text_of};
+use crate::{
+    message::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, PARSE_ERROR, text_of},
+    protocol::{CAPABILITIES_KEY, VERSION_KEY},
+};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, ops::Range};
-
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
-pub(super) const SUBSCRIPTION_KEY: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// One message of a client.
 #[derive(Debug)]

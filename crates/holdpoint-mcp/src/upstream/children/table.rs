@@ -10,9 +10,12 @@
 use super::{
     ChildLimits,
     mailbox::{End, Mailbox, Parcel, Put},
-    reading::{SUBSCRIPTION_KEY, spliced},
+    reading::spliced,
 };
-use crate::message::{IdKey, Object, text_of};
+use crate::{
+    message::{IdKey, Object, text_of},
+    protocol::SUBSCRIPTION_KEY,
+};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::value::RawValue;
