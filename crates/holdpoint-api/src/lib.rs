@@ -37,7 +37,7 @@ pub use crate::fields::{BodyError, ExtraField};
 pub use crate::json::{JsonProblem, inspect_json};
 pub use crate::limits::Limits;
 pub use crate::request::{InitialStatus, RequestAnswer, RequestBody, RiskLevel};
-pub use crate::secret::{ApiKey, ApprovalToken, SecretFormatError, SecretHash};
+pub use crate::secret::{ApiKey, ApprovalToken, CallerKey, SecretFormatError, SecretHash};
 pub use crate::task_id::{TaskId, TaskIdError};
 pub use crate::validate::{RefusedReason, ValidateAnswer, ValidateBody};
 pub use crate::webhook::{WebhookBody, WebhookDecision};

@@ -21,6 +21,12 @@ const FOREIGN_BYTES_MAX: usize = 8 * 1024;
 #[derive(Clone)]
 pub struct ApiKey(String);
 
+/// The key of a caller of the tool servers' proxies: `hpc_`, and the rest as in an [`ApiKey`]. It says nothing to Gate.
+///
+/// Shown once, stored as [`SecretHash`]. `Debug` shows the last four characters only.
+#[derive(Clone)]
+pub struct CallerKey(String);
+
 /// A one-time proof of an approval. Opaque: what it is good for is known to Gate alone.
 #[derive(Clone)]
 pub struct ApprovalToken(String);
@@ -68,6 +74,41 @@ impl ApiKey {
     }
 
     /// The key itself, for the header it goes into and for showing it the one time.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.0)
+    }
+
+    /// The last four characters, by which people tell keys apart.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
+    }
+}
+
+impl CallerKey {
+    /// How every key starts.
+    pub const PREFIX: &'static str = "hpc_";
+
+    /// Makes a key from 32 random bytes, which the caller takes from the system's source.
+    #[must_use]
+    pub fn generate(random: &[u8; 32]) -> Self {
+        Self(render(Self::PREFIX, random))
+    }
+
+    /// Reads a key that was made here.
+    pub fn parse(text: &str) -> Result<Self, SecretFormatError> {
+        check(Self::PREFIX, text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The key itself, for showing it the one time.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -163,6 +204,12 @@ impl Eq for ApiKey {}
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ApiKey(…{})", self.hint())
+    }
+}
+
+impl fmt::Debug for CallerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallerKey(…{})", self.hint())
     }
 }
 

@@ -102,6 +102,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     changes.extend(gone.map(|name| format!("server `{name}`: removed")));
     changes.extend(gate(old.gate.as_ref(), new.gate.as_ref()));
     let others = [
+        ("callers", old.callers != new.callers),
         ("journal", old.journal != new.journal),
         ("audit.rotate_bytes", old.audit != new.audit),
         ("timeline.results", old.timeline != new.timeline),

@@ -59,7 +59,8 @@ pub use read::{load, load_gate};
 pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{
-    AuditSettings, Config, Declined, GateSettings, HoldSettings, JournalSettings, ServerEra, ServerSettings,
-    Sharers, TimelineResults, TimelineSettings, WaitMode, WaitSettings, WebhookSettings,
+    AuditSettings, CallerSettings, Config, Credentials, Declined, GateSettings, HoldSettings,
+    JournalSettings, OAuthIssuer, ServerEra, ServerSettings, Sharers, TimelineResults, TimelineSettings,
+    WaitMode, WaitSettings, WebhookSettings,
 };
 pub use watch::FilesRead;

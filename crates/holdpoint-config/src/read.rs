@@ -1,5 +1,6 @@
 //! From a path to a configuration: which files there are, what they say, and whether it fits together.
 
+mod callers;
 mod gate;
 mod servers;
 mod shared;
@@ -10,8 +11,8 @@ use crate::{
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
     settings::{
-        AuditSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings, TimelineSettings,
-        WaitSettings,
+        AuditSettings, CallerSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings,
+        TimelineSettings, WaitSettings,
     },
     source::{FileId, Sources, check_folder},
     watch::{ENDINGS, config_files},
@@ -85,6 +86,7 @@ impl<'e> Reader<'e> {
         let settings = Settings {
             gate,
             servers,
+            callers: callers::callers(&written.callers, &substitution, &mut self.findings),
             hold: hold(&written.hold, &mut self.findings),
             journal: shared::journal(written.journal.as_ref(), &substitution, &mut self.findings),
             audit: shared::audit(written.audit.as_ref(), &mut self.findings),
@@ -126,10 +128,10 @@ impl<'e> Reader<'e> {
     }
 
     fn finish(&mut self, compiler: Compiler, settings: Settings) -> Config {
-        let Settings { gate, servers, hold, journal, audit, timeline, declaration } = settings;
+        let Settings { gate, servers, callers, hold, journal, audit, timeline, declaration } = settings;
         let table = Arc::new(compiler.finish(&mut self.findings));
         let sources = self.sources.looked_at();
-        Config { gate, servers, hold, journal, audit, timeline, declaration, sources, table }
+        Config { gate, servers, callers, hold, journal, audit, timeline, declaration, sources, table }
     }
 
     /// The file and its tree.
@@ -267,6 +269,7 @@ impl<'e> Reader<'e> {
 struct Settings {
     gate: Option<GateSettings>,
     servers: BTreeMap<ServerName, ServerSettings>,
+    callers: CallerSettings,
     hold: HoldSettings,
     journal: Option<JournalSettings>,
     audit: AuditSettings,

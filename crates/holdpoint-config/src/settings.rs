@@ -24,6 +24,8 @@ pub struct Config {
     pub gate: Option<GateSettings>,
     /// The tool servers.
     pub servers: BTreeMap<ServerName, ServerSettings>,
+    /// Who may call the servers over HTTP.
+    pub callers: CallerSettings,
     /// How calls wait.
     pub hold: HoldSettings,
     /// The database that several proxies keep their holds in; `None`: the data folder.
@@ -73,6 +75,40 @@ pub struct WebhookSettings {
     pub path: String,
     /// What Gate signs them with; `None`: they are not signed.
     pub secret: Option<WebhookSecret>,
+}
+
+/// Who may call the servers over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerSettings {
+    /// Whether a request brings a key or token.
+    pub credentials: Credentials,
+    /// Whose access tokens count; `None`: only our own keys do.
+    pub oauth: Option<OAuthIssuer>,
+}
+
+/// What is said of requests without a key or token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// They are refused.
+    Required,
+    /// They are let in, as whoever is on this machine.
+    Optional,
+    /// Nothing: they are let in where nobody else can reach us.
+    #[default]
+    Unsaid,
+}
+
+/// An issuer of access tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthIssuer {
+    /// Its identifier, letter for letter.
+    pub issuer: String,
+    /// Whom tokens must be for; `None`: the server's own address.
+    pub audience: Option<String>,
+    /// Where its keys are; `None`: where its metadata says.
+    pub jwks_url: Option<String>,
+    /// What a token must be good for.
+    pub scopes: Vec<String>,
 }
 
 /// Whose journal it is.

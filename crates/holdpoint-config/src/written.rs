@@ -11,7 +11,7 @@ mod tools;
 pub(crate) use cases::{Case, CasesFile, ExpectedPlan, ExpectedRequest};
 pub(crate) use effect::{Reconcile, WrittenEffect};
 pub(crate) use holdpoint::{
-    Audit, Declined, Gate, Hold, HoldpointFile, Journal, OwnHold, Server, ServerEra, ShownResults, Timeline,
-    TokenRule, Unmatched, WaitMode, Webhook,
+    Audit, Callers, Declined, Gate, Hold, HoldpointFile, Journal, OAuth, OwnHold, Server, ServerEra,
+    ShownResults, Timeline, TokenRule, Unmatched, WaitMode, Webhook,
 };
 pub(crate) use tools::{PayloadField, Risk, ToolEntry, ToolsFile, WrittenAction};

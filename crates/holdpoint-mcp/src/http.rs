@@ -14,6 +14,8 @@
 //!    another. Redirects are not followed.
 //! 8. Who wants to stop closes the [`holdpoint_core::Gate`], waits for [`HttpProxy::drain`], and then for the connections.
 //! 9. A batch with tool calls in it is taken apart, where the revision has batches (2025-03-26): each call is one by itself.
+//! 10. There is no request without an [`Authenticated`] caller, and none is made up here. A session, a hold and a kept result
+//!     are for the caller that they came from.
 //!
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
@@ -23,6 +25,7 @@
 //! are compared with the arguments.
 
 mod agreement;
+mod authenticated;
 mod batch;
 mod body;
 mod call;
@@ -35,6 +38,7 @@ mod sse;
 mod tasks;
 
 pub(crate) use agreement::is_stateless;
+pub use authenticated::Authenticated;
 pub use body::ProxyBody;
 pub(crate) use body::{Cut, collect_answer, collect_text, is_stream, json_headers, stream_headers};
 pub(crate) use checks::{Refusal, accepts_stream, decoded, encoded, session_id, single};
@@ -54,7 +58,7 @@ use crate::{
 use agreement::Disagreement;
 use bytes::Bytes;
 use checks::Names;
-use holdpoint_core::{Principal, Standing, TaskId};
+use holdpoint_core::{Standing, TaskId};
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use session::{Session, Sessions};
@@ -70,8 +74,6 @@ pub struct HttpOptions {
     pub server: ServerAddress,
     /// Which era of MCP it speaks, where clients of the other one are to be translated.
     pub era: Era,
-    /// Whose calls these are, unless the request carries a [`Principal`] as an extension.
-    pub principal: Principal,
     /// The task of calls that name none, outside sessions.
     pub task: TaskId,
     /// Names beside the loopback ones by which clients may call us.
@@ -93,12 +95,11 @@ pub struct HttpOptions {
 impl HttpOptions {
     /// The usual limits, loopback only.
     #[must_use]
-    pub fn new(guard: Guard, server: impl Into<ServerAddress>, principal: Principal, task: TaskId) -> Self {
+    pub fn new(guard: Guard, server: impl Into<ServerAddress>, task: TaskId) -> Self {
         Self {
             guard,
             server: server.into(),
             era: Era::Auto,
-            principal,
             task,
             hosts: Vec::new(),
             origins: Vec::new(),
@@ -163,8 +164,14 @@ impl HttpProxy {
         self.0.server.stop().await;
     }
 
-    /// Answers one request to the server's endpoint, whatever its path.
-    pub async fn serve<B>(&self, request: Request<B>) -> Response<ProxyBody>
+    /// What a request is told that names a host or origin that is not ours. [`HttpProxy::serve`] looks by itself: this is for
+    /// what is served beside it.
+    pub fn refuse_stranger<B>(&self, request: &Request<B>) -> Option<Response<ProxyBody>> {
+        self.0.names.check(request).err().map(Into::into)
+    }
+
+    /// Answers one request of `caller` to the server's endpoint, whatever its path.
+    pub async fn serve<B>(&self, mut request: Request<B>, caller: Authenticated) -> Response<ProxyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -172,7 +179,7 @@ impl HttpProxy {
         if let Err(refused) = proxy.names.check(&request) {
             return refused.into();
         }
-        let principal = request.extensions().get().unwrap_or(&proxy.options.principal).clone();
+        let principal = caller.admit(request.extensions_mut());
         let session = match checks::session_id(request.headers()).map(|id| proxy.sessions.of(id, &principal))
         {
             Ok(Some(session)) => session,

@@ -7,6 +7,7 @@
 //! - [`ScriptedApprover`] is the kernel's port to Gate without a wire.
 //! - [`ManualClock`] follows tokio's time, paused or not, and can be moved by hand.
 //! - [`ScriptedGate`] is Gate on a socket, honest until it is scripted to misbehave.
+//! - [`Issuer`] is an OAuth issuer on a socket, with keys of its own.
 //! - [`check_journal`] holds a journal against a model of it.
 //! - [`PostgresDatabase`] is a database of a test's own on a real server.
 //! - [`FixedDefinitions`] says of every tool what it was told to say.
@@ -19,6 +20,7 @@ mod approver;
 mod clock;
 mod definitions;
 mod gate;
+mod issuer;
 mod journal;
 mod model;
 mod postgres;
@@ -28,6 +30,7 @@ pub use approver::{RedeemScript, ReviseScript, ScriptedApprover, SubmitScript, S
 pub use clock::ManualClock;
 pub use definitions::FixedDefinitions;
 pub use gate::{Decision, Endpoint, Initial, Moment, Recorded, Script, ScriptedGate};
+pub use issuer::{Issuer, SigningKey};
 pub use journal::{Fault, MemoryJournal, Operation};
 pub use model::check_journal;
 pub use postgres::PostgresDatabase;

@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// The agents that may ask Gate
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// The callers of the servers over HTTP, and their keys
+    #[command(subcommand)]
+    Callers(CallersCommand),
     /// The calls that wait, and those whose outcome is unknown
     #[command(subcommand)]
     Holds(HoldsCommand),
@@ -311,6 +314,39 @@ pub(crate) enum AgentsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct CreateAgentArgs {
     /// The agent's name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CallersCommand {
+    /// Make a caller and print its key, once; a running `up` knows it within a second
+    Create(CreateCallerArgs),
+    /// List those that have a key
+    List(InboxArgs),
+    /// Take a caller's key back; what waits for it does not run any more
+    Revoke(RevokeCallerArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CreateCallerArgs {
+    /// The caller's name
+    pub(crate) name: String,
+    /// A server that it may call, by its name in the configuration; may be repeated. Without it, all of them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Vec<String>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeCallerArgs {
+    /// The caller's name
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) data: DataArgs,

@@ -1,6 +1,7 @@
 //! The commands that look and decide: each is one question to Gate, the journal or the configuration.
 
 pub(crate) mod audit;
+pub(crate) mod callers;
 pub(crate) mod holds;
 pub(crate) mod tools;
 

@@ -52,6 +52,9 @@ pub(crate) trait Proxies: Send + Sync + 'static {
         name: &str,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Body>, Request<Incoming>>> + Send;
+
+    /// Answers a request that asks how to get in; `None`: it asks something else.
+    fn describe(&self, request: &Request<Incoming>) -> Option<Response<Body>>;
 }
 
 /// Binds, with an error that says what to do.
@@ -119,6 +122,9 @@ pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop
 }
 
 async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Response<Body> {
+    if let Some(response) = site.proxies.describe(&request) {
+        return response;
+    }
     let request = match server_name(request.uri().path()).map(str::to_owned) {
         Some(name) => match site.proxies.serve(&name, request).await {
             Ok(response) => return response,

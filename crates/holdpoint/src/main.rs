@@ -9,6 +9,7 @@ mod commands;
 mod configuration;
 mod data;
 mod demo;
+mod door;
 mod embedded;
 #[cfg(debug_assertions)]
 mod failpoints;
@@ -53,6 +54,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Explain(args) => commands::explain(&args),
         Command::Wrap(args) => wrap::wrap(&args),
         Command::Unwrap(args) => wrap::unwrap(&args),
+        Command::Callers(command) => commands::callers::run(command),
         Command::Generate(args) => generate::run(&args),
         Command::Proxy(args) => block_on(Threads::One, proxy::run(&args)),
         Command::Inbox(args) => block_on(Threads::One, commands::inbox(&args)),

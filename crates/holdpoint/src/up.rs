@@ -4,11 +4,10 @@ use crate::{
     cli::UpArgs,
     configuration,
     data::DataFolder,
+    door::{self, Door},
     embedded::{EmbeddedGate, Flood},
     listen::{self, CONNECTIONS_MAX, Proxies, Site},
-    print,
-    proxy::LOCAL,
-    reload,
+    print, reload,
     webhooks::{self, Doorbells},
     wiring::{GateAddress, Wiring, process_task, server_address, server_era},
 };
@@ -16,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use axum::body::Body;
 use holdpoint_api::declare::GateDeclaration;
 use holdpoint_config::{Config, ServerSettings};
-use holdpoint_core::Principal;
+use holdpoint_core::ServerName;
 use holdpoint_mcp::http::{HttpOptions, HttpProxy};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -31,14 +30,17 @@ const AGENT: &str = "default";
 /// How long calls that run may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// The proxies of all servers, by name.
+/// The proxies of all servers, behind their door. Without a door, there are none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HttpProxies(HashMap<String, HttpProxy>);
+pub(crate) struct HttpProxies {
+    by_name: HashMap<ServerName, HttpProxy>,
+    door: Option<Door>,
+}
 
 impl HttpProxies {
     /// Waits until no call is under way any more.
     async fn drain(&self) {
-        for proxy in self.0.values() {
+        for proxy in self.by_name.values() {
             proxy.drain().await;
         }
     }
@@ -46,7 +48,7 @@ impl HttpProxies {
     /// Ends the servers that we started.
     async fn stop(&self) {
         let mut stopping = tokio::task::JoinSet::new();
-        for proxy in self.0.values() {
+        for proxy in self.by_name.values() {
             let proxy = proxy.clone();
             stopping.spawn(async move { proxy.stop().await });
         }
@@ -60,10 +62,20 @@ impl Proxies for HttpProxies {
         name: &str,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Request<Incoming>> {
-        match self.0.get(name) {
-            Some(proxy) => Ok(proxy.serve(request).await.map(Body::new)),
-            None => Err(request),
+        let name = ServerName::new(name);
+        let (Some(proxy), Some(door)) = (self.by_name.get(&name), &self.door) else {
+            return Err(request);
+        };
+        match door.admit(&name, request.headers()).await {
+            Ok(caller) => Ok(proxy.serve(request, caller).await.map(Body::new)),
+            Err(refused) => Ok(refused),
         }
+    }
+
+    fn describe(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let described = self.door.as_ref()?.metadata(request.method(), request.uri().path())?;
+        let refused = self.by_name.values().next().and_then(|proxy| proxy.refuse_stranger(request));
+        Some(refused.map_or(described, |refused| refused.map(Body::new)))
     }
 }
 
@@ -90,9 +102,16 @@ struct Tools {
 }
 
 impl Tools {
-    async fn start(args: &UpArgs, config: Config, data: &DataFolder, address: GateAddress) -> Result<Self> {
+    async fn start(
+        args: &UpArgs,
+        config: Config,
+        data: &DataFolder,
+        address: GateAddress,
+        public_url: &str,
+    ) -> Result<Self> {
         let wiring = Wiring::configured(&config, data, address).await?;
-        let proxies = http_proxies(&config, &wiring, &hosts(args)?)?;
+        let door = Door::new(&config, data, public_url)?;
+        let proxies = http_proxies(&config, &wiring, &hosts(args)?, door)?;
         let stop = CancellationToken::new();
         let settings = config.gate.as_ref().and_then(|gate| gate.webhook.as_ref());
         webhooks::listen(settings, &wiring, &stop).await?;
@@ -136,22 +155,19 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
     let address =
         GateAddress { url: running.local_url(), key: running.gate.server.ephemeral_key(agent).await? };
     let servers = servers(&config, &running.public_url);
-    let tools = Tools::start(args, config, &data, address).await?;
+    let tools = Tools::start(args, config, &data, address, &running.public_url).await?;
     let stopped = crate::stop::requested();
     running.ready(args.json.json, Some(&servers))?;
     running.until_stopped(Some(tools), stopped).await
 }
 
-/// The proxies take calls from whoever reaches them, so they are reached from this machine only.
+/// Where there are no servers, there is nothing to call.
 fn refuse_open_doors(args: &UpArgs, config: &Config) -> Result<()> {
-    if !config.servers.is_empty() && !args.listen.ip().is_loopback() {
-        bail!(
-            "`{}` is not an address of this machine alone, and callers of the proxies are not asked for a key\n  hint: \
-             listen on 127.0.0.1, or run `holdpoint serve` there and the proxies elsewhere",
-            args.listen,
-        );
+    if config.servers.is_empty() {
+        Ok(())
+    } else {
+        door::refuse_open_doors(config, args.listen, args.public_url.as_deref())
     }
-    Ok(())
 }
 
 async fn up_with_other_gate(
@@ -164,7 +180,7 @@ async fn up_with_other_gate(
     let public_url = public_url(args, bound);
     let gate_url = address.url.clone();
     let servers = servers(&config, &public_url);
-    let mut tools = Tools::start(args, config, data, address).await?;
+    let mut tools = Tools::start(args, config, data, address, &public_url).await?;
     let stopped = crate::stop::requested();
     if args.json.json {
         print::json(&json!({
@@ -288,20 +304,20 @@ async fn apply(gate: &EmbeddedGate, declaration: Option<&GateDeclaration>) -> Re
     Ok(())
 }
 
-fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>) -> Result<HttpProxies> {
-    let mut proxies = HashMap::new();
+fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>, door: Door) -> Result<HttpProxies> {
+    let mut by_name = HashMap::new();
     for (name, settings) in &config.servers {
         let name_text = name.as_str();
         let server = server_address(name_text, settings)?;
         let task = process_task(name_text)?;
-        let mut options =
-            HttpOptions::new(wiring.guard(name_text, settings), server, Principal::new(LOCAL), task);
+        let mut options = HttpOptions::new(wiring.guard(name_text, settings), server, task);
         options.era = server_era(settings);
         options.hosts.clone_from(hosts);
         options.calls_max = wiring.calls_max();
-        proxies.insert(name.as_str().to_owned(), HttpProxy::new(options)?);
+        options.standing = Some(door.standing());
+        by_name.insert(name.clone(), HttpProxy::new(options)?);
     }
-    Ok(HttpProxies(proxies))
+    Ok(HttpProxies { by_name, door: Some(door) })
 }
 
 /// What clients need to know of each server.

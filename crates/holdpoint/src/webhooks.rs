@@ -52,6 +52,10 @@ impl Proxies for Nothing {
     async fn serve(&self, _: &str, request: Request<Incoming>) -> Result<Response<Body>, Request<Incoming>> {
         Err(request)
     }
+
+    fn describe(&self, _: &Request<Incoming>) -> Option<Response<Body>> {
+        None
+    }
 }
 
 /// Listens for webhooks until `stop`, where the configuration gives them a listener of their own.

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 
@@ -14,7 +14,11 @@ use super::{Drawer, Reply};
 pub struct TillServer {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
+    heads: Heads,
 }
+
+/// Every header line that came, in lower case.
+type Heads = Arc<Mutex<Vec<String>>>;
 
 impl TillServer {
     pub(super) fn start(drawer: Drawer) -> Result<Self> {
@@ -22,26 +26,35 @@ impl TillServer {
         let address = listener.local_addr()?;
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
+        let heads = Heads::default();
+        let written = Arc::clone(&heads);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if flag.load(Ordering::SeqCst) {
                     return;
                 }
                 let (Ok(stream), drawer) = (stream, drawer.clone()) else { continue };
+                let heads = Arc::clone(&written);
                 std::thread::spawn(move || {
                     // Whoever broke the connection knows.
-                    let _ended = serve(&stream, &drawer);
+                    let _ended = serve(&stream, &drawer, &heads);
                     let _closed = stream.shutdown(Shutdown::Both);
                 });
             }
         });
-        Ok(Self { address, stopped })
+        Ok(Self { address, stopped, heads })
     }
 
     /// Its MCP endpoint.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
+    }
+
+    /// Every header line that came, in lower case.
+    #[must_use]
+    pub fn headers(&self) -> Vec<String> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it listens.
@@ -58,9 +71,9 @@ impl Drop for TillServer {
     }
 }
 
-fn serve(stream: &TcpStream, drawer: &Drawer) -> Result<()> {
+fn serve(stream: &TcpStream, drawer: &Drawer, heads: &Heads) -> Result<()> {
     let mut reader = BufReader::new(stream);
-    while let Some((method, length)) = head(&mut reader)? {
+    while let Some((method, length)) = head(&mut reader, heads)? {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         if method != "POST" {
@@ -92,7 +105,7 @@ fn serve(stream: &TcpStream, drawer: &Drawer) -> Result<()> {
 }
 
 /// The method and the length of the body; `None`: the connection has ended.
-fn head(reader: &mut impl BufRead) -> Result<Option<(String, usize)>> {
+fn head(reader: &mut impl BufRead, heads: &Heads) -> Result<Option<(String, usize)>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -104,6 +117,7 @@ fn head(reader: &mut impl BufRead) -> Result<Option<(String, usize)>> {
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
             return Ok(Some((method, length)));
         }
+        heads.lock().unwrap_or_else(PoisonError::into_inner).push(line.trim_end().to_ascii_lowercase());
         if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("content-length")
         {

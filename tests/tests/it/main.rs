@@ -6,6 +6,8 @@
 
 mod bad_messages;
 mod bad_setup;
+mod callers;
+mod callers_oauth;
 mod cancelled;
 mod commands;
 mod conformance;

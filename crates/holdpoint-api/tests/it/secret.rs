@@ -1,7 +1,9 @@
 //! Keys and tokens: format, checksum, and that they do not show.
 
-use holdpoint_api::{ApiKey, ApprovalToken, SecretFormatError, SecretHash};
+use holdpoint_api::{ApiKey, ApprovalToken, CallerKey, SecretFormatError, SecretHash};
 use proptest::prelude::*;
+
+const CALLER_KEY: &str = "hpc_1fJjkkpe9PiTw9KSulA8Ghct30vZz4HpdQ5c5b9cPF11k6xKw";
 
 #[test]
 fn key_vectors() {
@@ -26,6 +28,20 @@ fn mistyped_keys_are_told_apart_from_foreign_ones() {
     for no in ["", "a b", "a\nb", "ä"] {
         assert!(ApiKey::foreign(no).is_err(), "{no:?}");
     }
+}
+
+/// A key for one door is none for the other.
+#[test]
+fn callers_keys_are_no_agents_keys() {
+    let key = CallerKey::generate(&[7; 32]);
+    assert_eq!(key.expose(), CALLER_KEY);
+    assert_eq!(CallerKey::parse(CALLER_KEY).unwrap().hash(), key.hash());
+    assert_eq!(ApiKey::parse(CALLER_KEY), Err(SecretFormatError::Prefix("sg_")));
+    let agent = ApiKey::generate(&[7; 32]);
+    assert_eq!(CallerKey::parse(agent.expose()).map(drop), Err(SecretFormatError::Prefix("hpc_")));
+    let renamed = agent.expose().replacen("sg_", "hpc_", 1);
+    assert_eq!(CallerKey::parse(&renamed).map(drop), Err(SecretFormatError::Checksum));
+    assert_eq!(format!("{key:?}"), format!("CallerKey(…{})", key.hint()));
 }
 
 #[test]

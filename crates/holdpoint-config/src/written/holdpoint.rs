@@ -15,6 +15,8 @@ pub(crate) struct HoldpointFile {
     pub(crate) gate: Option<Gate>,
     /// The tool servers, by the names used here.
     pub(crate) servers: Entries<Located<Server>>,
+    /// Who may call the servers over HTTP.
+    pub(crate) callers: Callers,
     /// The folder of tools files, relative to this file. Absent: `tools`, if there is one.
     pub(crate) tools: Option<Located<String>>,
     /// How calls wait.
@@ -130,6 +132,32 @@ impl<'de> Deserialize<'de> for Audit {
 }
 
 const ALWAYS_ON: &str = "the audit log is always on; remove this, or write `audit: { rotate_bytes: … }`";
+
+/// Who may call the servers over HTTP. A key of `holdpoint callers create` always counts. Absent: whoever reaches the
+/// listener may, which then has to be on this machine.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping")]
+pub(crate) struct Callers {
+    /// Whether a request without a key or token is refused. Absent: if there is `oauth`.
+    pub(crate) required: Option<bool>,
+    /// An issuer whose access tokens count as well.
+    pub(crate) oauth: Option<OAuth>,
+}
+
+/// An issuer of access tokens that are JSON Web Tokens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `issuer`")]
+pub(crate) struct OAuth {
+    /// Its identifier, letter for letter as in the tokens' `iss`.
+    pub(crate) issuer: Located<String>,
+    /// Whom tokens must be for: their `aud`. Absent: the address of the server as callers use it.
+    pub(crate) audience: Option<Located<String>>,
+    /// Where its keys are. Absent: where its metadata says, on its own host.
+    pub(crate) jwks_url: Option<Located<String>>,
+    /// What a token must be good for, all of these.
+    #[serde(default)]
+    pub(crate) scopes: Vec<Located<String>>,
+}
 
 /// A tool server: one with a `url`, or a `command` that starts one.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -2,7 +2,8 @@
 
 use crate::folder::{Folder, MAIN, call, gated};
 use holdpoint_config::{
-    AuditSettings, Config, Env, ServerEra, ServerSettings, TimelineResults, check, load, load_gate,
+    AuditSettings, CallerSettings, Config, Credentials, Env, ServerEra, ServerSettings, TimelineResults,
+    check, load, load_gate,
 };
 use holdpoint_core::{Plan, Policy as _, ServerName, Tokens};
 use std::time::Duration;
@@ -27,6 +28,9 @@ timeline: { results: none }
 servers:
   web: { url: 'http://127.0.0.1:9/mcp', headers: { Authorization: 'Bearer ${TOKEN}', x-team: ops }, era: legacy }
   files: { command: [npx, -y, '${PACKAGE}', 'a$${B}'], env: { API_KEY: '${TOKEN}', LOG: debug }, cwd: data }
+callers:
+  required: false
+  oauth: { issuer: '${ISSUER}', audience: holdpoint, jwks_url: 'http://127.0.0.1:9/keys', scopes: [tools, refunds] }
 hold: { patience: 1h30m, held_max: 7, result_bytes_max: 4096, result_kept: 2h }
 unmatched: deny
 workflow_name: Support
@@ -36,6 +40,7 @@ workflow_name: Support
     ])
     .env("GATE", "https://gate.example.com")
     .env("TOKEN", "t0p")
+    .env("ISSUER", "https://issuer.example/realms/agents")
     .env("PACKAGE", "a-package")
     .env("DB", "postgres://holdpoint:w0rd@db.example/holdpoint")
     .env("SIGNED", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
@@ -69,6 +74,12 @@ workflow_name: Support
     assert_eq!(webhook.secret.unwrap().expose(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let journal = config.journal.clone().unwrap();
     assert_eq!(journal.url.expose(), "postgres://holdpoint:w0rd@db.example/holdpoint");
+    assert_eq!(config.callers.credentials, Credentials::Optional);
+    let oauth = config.callers.oauth.clone().unwrap();
+    assert_eq!(oauth.issuer, "https://issuer.example/realms/agents");
+    assert_eq!(oauth.audience.as_deref(), Some("holdpoint"));
+    assert_eq!(oauth.jwks_url.as_deref(), Some("http://127.0.0.1:9/keys"));
+    assert_eq!(oauth.scopes, ["tools", "refunds"]);
     assert_eq!(config.audit.rotate_bytes, Some(1_048_576));
     assert_eq!(config.timeline.results, TimelineResults::None);
 
@@ -84,10 +95,30 @@ fn what_is_not_said_is_left_to_whoever_uses_it() {
     let config = Folder::new(&[("holdpoint.yaml", &main)]).env("K", "sg_x").load();
     assert!(config.journal.is_none());
     assert_eq!((config.audit, config.timeline.results), (AuditSettings::default(), TimelineResults::Excerpt));
+    assert_eq!(config.callers, CallerSettings { credentials: Credentials::Unsaid, oauth: None });
     assert_eq!(config.hold.result_kept, None);
     let webhook = config.gate.unwrap().webhook.unwrap();
     assert_eq!((webhook.listen, webhook.path.as_str()), (None, "/webhooks/gate"));
     assert!(webhook.secret.is_none());
+}
+
+/// Whoever names an issuer means it; what an issuer does not say is left open.
+#[test]
+fn an_issuer_makes_credentials_required() {
+    let load = |callers: &str| {
+        let main = format!("callers: {{ {callers} }}\n{MAIN}");
+        Folder::new(&[("holdpoint.yaml", &main)]).load().callers
+    };
+    let callers = load("oauth: { issuer: 'https://issuer.example' }");
+    assert_eq!(callers.credentials, Credentials::Required);
+    let oauth = callers.oauth.unwrap();
+    assert_eq!(
+        (oauth.issuer.as_str(), oauth.audience, oauth.jwks_url),
+        ("https://issuer.example", None, None)
+    );
+    assert!(oauth.scopes.is_empty());
+    assert_eq!(load("required: true").credentials, Credentials::Required);
+    assert_eq!(load("required: false").credentials, Credentials::Optional);
 }
 
 /// Gives every variable the same text, as commands do that only look.

@@ -251,7 +251,7 @@ fn what_waits_for_the_next_start() {
             ("  files: { command: [files] }", "  notes: { command: [notes] }"),
             (
                 "hold: { patience: 1m }",
-                "hold: { held_max: 3, result_bytes_max: 1, result_kept: 1h }\naudit: { rotate_bytes: 70000 }\ntimeline: { results: none }\njournal: { url: '${file:db}' }",
+                "hold: { held_max: 3, result_bytes_max: 1, result_kept: 1h }\naudit: { rotate_bytes: 70000 }\ntimeline: { results: none }\njournal: { url: '${file:db}' }\ncallers: { required: true }",
             ),
         ] {
             edit(folder, "holdpoint.yaml", from, to);
@@ -266,6 +266,7 @@ fn what_waits_for_the_next_start() {
     gate.url (at the next start)
     gate.api_key (at the next start)
     gate.webhook (at the next start)
+    callers (at the next start)
     journal (at the next start)
     audit.rotate_bytes (at the next start)
     timeline.results (at the next start)

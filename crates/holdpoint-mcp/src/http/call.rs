@@ -1,7 +1,7 @@
 //! One tool call on its way from the client, through the kernel, to the server.
 
 use super::{
-    Proxy, agreement,
+    Proxy, agreement, authenticated,
     body::{self, ProxyBody},
     checks, early,
     own::Own,
@@ -206,7 +206,7 @@ impl Proxy {
         let server = Arc::new(AtServer { catalog: Arc::clone(&session.catalog), source });
         let caller = Caller {
             patience,
-            at_most,
+            at_most: authenticated::at_most(&parts.extensions, at_most),
             interest,
             definitions: Some(Arc::clone(&server) as _),
             onlooker: Some(Arc::new(sight)),

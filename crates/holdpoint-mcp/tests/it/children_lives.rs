@@ -205,7 +205,7 @@ fn script(script: &str) -> (House, HttpProxy) {
     let launch = Arc::new(ChildCommand::new("sh", ["-c", script]));
     let limits = ChildLimits { grace: Duration::from_millis(300), ..ChildLimits::default() };
     let server = ServerAddress::Command { launch, limits };
-    let options = HttpOptions::new(house.guard.clone(), server, House::principal(), TaskId::new("process"));
+    let options = HttpOptions::new(house.guard.clone(), server, TaskId::new("process"));
     let proxy = HttpProxy::new(options).unwrap();
     (house, proxy)
 }
@@ -219,7 +219,7 @@ async fn post(
     for (name, value) in [&[("content-type", "application/json"), ("accept", "*/*")], headers].concat() {
         request = request.header(name, value);
     }
-    proxy.serve(request.body(Full::new(bytes::Bytes::from(body))).unwrap()).await
+    proxy.serve(request.body(Full::new(bytes::Bytes::from(body))).unwrap(), House::caller()).await
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -247,7 +247,7 @@ async fn no_process_is_left_when_a_session_ends_when_the_proxy_stops_and_when_it
             "delete" => {
                 let request = Request::delete("http://localhost/").header(NAME, session);
                 let request = request.body(Full::new(bytes::Bytes::new())).unwrap();
-                assert_eq!(proxy.serve(request).await.status(), 204);
+                assert_eq!(proxy.serve(request, House::caller()).await.status(), 204);
             }
             "stop" => {
                 proxy.drain().await;

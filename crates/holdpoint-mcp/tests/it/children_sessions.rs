@@ -5,6 +5,7 @@ use crate::{
     house::{result_of, status, write_call},
 };
 use holdpoint_core::{HoldState, Principal};
+use holdpoint_mcp::http::Authenticated;
 use holdpoint_testkit::Verdict;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -50,10 +51,10 @@ async fn a_session_is_named_opened_and_ended_by_its_owner_alone() {
     assert_eq!(family.send(Method::GET, &[("accept", "text/event-stream")], "").await.status(), 405);
     assert!(family.is_childless().await);
     let (session, mut child) = family.session().await;
-    let mut theirs = Request::delete("http://localhost/").header(NAME, &session);
-    theirs.extensions_mut().unwrap().insert(Principal::new("mallory"));
+    let theirs = Request::delete("http://localhost/").header(NAME, &session);
     let theirs = theirs.body(Full::new(bytes::Bytes::new())).unwrap();
-    assert_eq!(family.proxy.serve(theirs).await.status(), 404);
+    let mallory = Authenticated::standing(Principal::new("mallory"));
+    assert_eq!(family.proxy.serve(theirs, mallory).await.status(), 404);
     assert_eq!(family.send(Method::DELETE, &[(NAME, &session)], "").await.status(), 204);
     assert_eq!(child.next().await, None, "its input is closed");
     assert_eq!(family.within(&session, ping).await.status(), 404);

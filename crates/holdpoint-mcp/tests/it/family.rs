@@ -108,8 +108,7 @@ impl Family {
         let mut limits = ChildLimits::default();
         change(&mut limits);
         let server = ServerAddress::Command { launch: Arc::clone(&births) as _, limits };
-        let options =
-            HttpOptions::new(house.guard.clone(), server, House::principal(), TaskId::new("process"));
+        let options = HttpOptions::new(house.guard.clone(), server, TaskId::new("process"));
         let proxy = HttpProxy::new(options).unwrap();
         Self { house, proxy, births, born: tokio::sync::Mutex::new(born) }
     }
@@ -137,7 +136,7 @@ impl Family {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.proxy.serve(request.body(Full::new(body.into())).unwrap()).await
+        self.proxy.serve(request.body(Full::new(body.into())).unwrap(), House::caller()).await
     }
 
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<ProxyBody> {

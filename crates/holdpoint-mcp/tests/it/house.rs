@@ -7,7 +7,7 @@ use holdpoint_core::{
     Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
     ToolName, ToolWarning, Verdict, What,
 };
-use holdpoint_mcp::{Action, Guard, MemoryPins, Place, StateKey, ToolActions, Waits};
+use holdpoint_mcp::{Action, Guard, MemoryPins, Place, StateKey, ToolActions, Waits, http::Authenticated};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use serde_json::{
     Value,
@@ -254,6 +254,10 @@ impl House {
 
     pub(crate) fn principal() -> Principal {
         Principal::new("local")
+    }
+
+    pub(crate) fn caller() -> Authenticated {
+        Authenticated::standing(Self::principal())
     }
 }
 

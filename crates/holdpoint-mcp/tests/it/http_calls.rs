@@ -1,11 +1,11 @@
 //! Tool calls over HTTP. The time is real here, since sockets are; nothing waits for it but the early stream.
 
 use crate::{
-    house::{REVIEW_URL, code, result_of, status, write_call},
+    house::{House, REVIEW_URL, code, result_of, status, write_call},
     web::{Stream, Web, server_at, text},
 };
 use holdpoint_core::HoldState;
-use holdpoint_mcp::Action;
+use holdpoint_mcp::{Action, http::Authenticated};
 use holdpoint_testkit::{SubmitScript, Verdict};
 use http::StatusCode;
 use std::time::{Duration, Instant};
@@ -361,4 +361,29 @@ async fn the_task_is_the_callers_or_the_sessions_but_never_the_sessions_key() {
     let tasks: Vec<_> = web.house.approver.submitted().iter().map(|asked| asked.task.to_string()).collect();
     assert_eq!((&*tasks[0], &*tasks[2]), ("refund-7", "process"));
     assert!(tasks[1].starts_with("session-") && !tasks[1].contains("secret"));
+}
+
+/// A token that expires while a person thinks about the call ends the wait, not the hold: whoever comes back with a fresh
+/// one finds it.
+#[tokio::test]
+async fn nobody_waits_longer_than_their_token_is_good_for() {
+    let web = Web::new().await;
+    let send = async |id: &str, caller: Authenticated| {
+        let request = http::Request::post("/mcp").header("host", "localhost");
+        let request = request.header("content-type", "application/json");
+        let call = http_body_util::Full::<bytes::Bytes>::from(write_call(id, "a"));
+        let answer = web.proxy.serve(request.body(call).unwrap(), caller).await;
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        String::from_utf8(body.into()).unwrap()
+    };
+    let token = || Authenticated::expiring(House::principal(), SHORT);
+    assert_eq!(status(&send("1", token()).await), "pending");
+    assert_eq!(web.house.journal.states(), [HoldState::Pending]);
+    web.house.approver.decide("THR-1", Verdict::Approve);
+    let fresh = Authenticated::expiring(House::principal(), Duration::from_mins(1));
+    let (answer, ()) = tokio::join!(send("2", fresh), async {
+        web.asked().await.json(r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#);
+    });
+    assert_eq!(answer, r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#);
+    web.server_saw_nothing().await;
 }

@@ -7,7 +7,7 @@ use crate::{
 use holdpoint_core::{Principal, ServerName, TaskId, ToolName, definition_digest};
 use holdpoint_mcp::{
     Action, ServerAddress,
-    http::{HttpOptions, HttpProxy},
+    http::{Authenticated, HttpOptions, HttpProxy},
 };
 use http::{HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -247,21 +247,19 @@ async fn answers_do_not_cross() {
 async fn a_session_belongs_to_who_opened_it() {
     let house = House::new();
     let upstream = server_at("http://127.0.0.1:1/");
-    let proxy = HttpProxy::new(HttpOptions::new(house.guard, upstream, House::principal(), TaskId::new("p")))
-        .unwrap();
-    let request = |principal: &'static str| {
-        let mut request = http::Request::post("/mcp")
+    let proxy = HttpProxy::new(HttpOptions::new(house.guard, upstream, TaskId::new("p"))).unwrap();
+    let status_for = async |principal: &'static str| {
+        let request = http::Request::post("/mcp")
             .header("host", "localhost")
             .header("content-type", "application/json")
             .header("mcp-session-id", "s")
             .body(http_body_util::Full::from(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#))
             .unwrap();
-        request.extensions_mut().insert(Principal::new(principal));
-        request
+        proxy.serve(request, Authenticated::standing(Principal::new(principal))).await.status()
     };
-    assert_eq!(proxy.serve(request("a")).await.status(), StatusCode::BAD_GATEWAY);
-    assert_eq!(proxy.serve(request("b")).await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(proxy.serve(request("a")).await.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(status_for("a").await, StatusCode::BAD_GATEWAY);
+    assert_eq!(status_for("b").await, StatusCode::NOT_FOUND);
+    assert_eq!(status_for("a").await, StatusCode::BAD_GATEWAY);
 }
 
 /// A tool that the server brings along later is found, and so is a changed one when the agent lists again.

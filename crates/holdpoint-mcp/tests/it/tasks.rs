@@ -194,8 +194,7 @@ async fn a_cancellation_that_is_not_on_record_is_not_acknowledged() {
 async fn a_task_is_its_principals_alone() {
     let web = Web::new().await;
     let task = task_of(&web, "a").await;
-    let other =
-        Web::in_house(web.house.again("other"), |options| options.principal = Principal::new("eve")).await;
+    let other = Web::called_by(Principal::new("eve"), web.house.again("other"), |_| {}).await;
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
         let more = json!({ "inputResponses": {} });
         let theirs = asked_of(&other, method, &task, more.clone()).await;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use holdpoint_core::{Principal, TaskId};
 use holdpoint_mcp::{
     ServerAddress,
-    http::{HttpOptions, HttpProxy},
+    http::{Authenticated, HttpOptions, HttpProxy},
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
@@ -92,15 +92,23 @@ impl Web {
     }
 
     pub(crate) async fn in_house(house: House, change: impl FnOnce(&mut HttpOptions)) -> Self {
+        Self::called_by(House::principal(), house, change).await
+    }
+
+    /// Where requests that say nothing else are this caller's.
+    pub(crate) async fn called_by(
+        caller: Principal,
+        house: House,
+        change: impl FnOnce(&mut HttpOptions),
+    ) -> Self {
         let tools = Arc::new(Mutex::new(TOOLS.to_owned()));
         let (sender, asked) = mpsc::channel(2_000);
         let server = serve_tools(Arc::clone(&tools), sender).await;
         let server = server_at(&format!("http://{server}/mcp"));
-        let mut options =
-            HttpOptions::new(house.guard.clone(), server, House::principal(), TaskId::new("process"));
+        let mut options = HttpOptions::new(house.guard.clone(), server, TaskId::new("process"));
         change(&mut options);
         let proxy = HttpProxy::new(options).unwrap();
-        let address = serve_proxy(proxy.clone()).await;
+        let address = serve_proxy(proxy.clone(), caller).await;
         let client = Client::builder(TokioExecutor::new()).build_http();
         let asked = tokio::sync::Mutex::new(asked);
         let url = format!("http://{address}/servers/files/mcp");
@@ -221,14 +229,14 @@ pub(crate) async fn serve_tools(
     .await
 }
 
-pub(crate) async fn serve_proxy(proxy: HttpProxy) -> std::net::SocketAddr {
+pub(crate) async fn serve_proxy(proxy: HttpProxy, caller: Principal) -> std::net::SocketAddr {
     accept(move |mut request: Request<Incoming>| {
         let proxy = proxy.clone();
         // Who it is has been found out before a request gets here.
-        if let Some(name) = request.headers_mut().remove("x-test-principal") {
-            request.extensions_mut().insert(Principal::new(name.to_str().unwrap()));
-        }
-        async move { proxy.serve(request).await }
+        let name = request.headers_mut().remove("x-test-principal");
+        let principal = name.map(|name| Principal::new(name.to_str().unwrap()));
+        let caller = Authenticated::standing(principal.unwrap_or_else(|| caller.clone()));
+        async move { proxy.serve(request, caller).await }
     })
     .await
 }
