@@ -38,7 +38,7 @@ pub use ran::Ran;
 pub use recorded::{Recorded, RecordedServer};
 pub use relay::{Cut, Fault, Relay};
 pub use server::Server;
-pub use signal::{Kill, kill, only_child, until_ended};
+pub use signal::{Kill, children, kill, only_child, until_ended};
 pub use till::{TOOLS, Till, TillServer, till_over_stdio};
 pub use web::{Answer, Request, nobody};
 pub use work::lines_of_work;

@@ -30,6 +30,14 @@ pub fn kill(pid: u32, how: Kill) -> Result<()> {
 
 /// The only child of a process: what a stdio client started.
 pub fn only_child(pid: u32) -> Result<u32> {
+    match children(pid)?.as_slice() {
+        [child] => Ok(*child),
+        children => anyhow::bail!("process {pid} has the children {children:?}"),
+    }
+}
+
+/// The children of a process.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
     let path = format!("/proc/{pid}/task");
     let mut children = Vec::new();
     for thread in std::fs::read_dir(&path).with_context(|| format!("cannot list {path}"))? {
@@ -37,10 +45,7 @@ pub fn only_child(pid: u32) -> Result<u32> {
         let listed = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
         children.extend(listed.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
-    match children.as_slice() {
-        [child] => Ok(*child),
-        _ => anyhow::bail!("process {pid} has the children {children:?}"),
-    }
+    Ok(children)
 }
 
 /// Waits until a process that is not our child has ended; whether anybody has taken note of that does not matter.

@@ -22,6 +22,7 @@ mod fake_gate;
 mod faults;
 mod gate_trouble;
 mod http;
+mod http_to_stdio;
 mod init;
 mod kills;
 mod later;
