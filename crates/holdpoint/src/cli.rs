@@ -5,8 +5,7 @@ use holdpoint_core::Resolution;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// What is logged where nobody says otherwise.
-/// What tool servers write to their standard error is theirs to grade; often it is the only word on why one does not start.
-pub(crate) const LOG: &str = "warn,holdpoint::server=info";
+pub(crate) const LOG: &str = "warn";
 
 /// An approval gate in front of the tools that AI agents use.
 ///

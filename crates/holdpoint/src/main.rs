@@ -38,7 +38,12 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // What goes wrong in a demonstration is what it shows.
-    let log = if matches!(cli.command, Command::Demo(_)) && cli.log == cli::LOG { "error" } else { &cli.log };
+    let log = match (&cli.command, &*cli.log) {
+        (Command::Demo(_), cli::LOG) => "error",
+        // What tool servers write to their standard error is often the only word on why one does not start.
+        (_, cli::LOG) => "warn,holdpoint::server=info",
+        (_, log) => log,
+    };
     match log_to_stderr(log).and_then(|()| dispatch(cli.command)) {
         Ok(code) => code,
         Err(error) => {

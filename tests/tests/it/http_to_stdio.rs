@@ -168,6 +168,7 @@ fn errors() -> Result<()> {
         }
         ensure!(Instant::now() < deadline, "not in the log: {text}");
     };
+    drop(stream);
     kill(up.id(), Kill::Term)?;
     up.wait()?;
     ensure!(line.contains(r"\u{1b}[2J") && line.contains("noisy"), "{line}");
