@@ -12,7 +12,7 @@ mod splice;
 
 pub(crate) use call::{CallFrame, CallMessage, task_id};
 pub(crate) use id::IdKey;
-pub(crate) use object::{Flaw, Object, text_of};
+pub(crate) use object::{Flaw, Object, place, replaced, text_of};
 pub(crate) use splice::Splice;
 
 use serde_json::value::RawValue;

@@ -1,8 +1,8 @@
 //! Progress while a call is held, and of the tool afterwards: what the client sees of one token only ever rises.
 
-use crate::message::{IdKey, Object, text_of};
+use crate::message::{IdKey, Object, replaced, text_of};
 use holdpoint_core::{Hold, Onlooker};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use std::{collections::HashMap, fmt, time::Duration};
 use tokio::sync::watch;
 
@@ -55,15 +55,8 @@ impl Rising {
             return None;
         }
         *last += STEP;
-        replaced(message, progress, &last.to_string())
+        replaced(message, progress.get(), &last.to_string()).map(String::into_bytes)
     }
-}
-
-/// `message` with another text in the place of `part`, which was borrowed from it.
-fn replaced(message: &str, part: &RawValue, text: &str) -> Option<Vec<u8>> {
-    let start = (part.get().as_ptr() as usize).checked_sub(message.as_ptr() as usize)?;
-    let (before, after) = (message.get(..start)?, message.get(start.checked_add(part.get().len())?..)?);
-    Some([before, text, after].concat().into_bytes())
 }
 
 /// Hears from the kernel what a call waits for.
@@ -90,15 +83,20 @@ impl fmt::Debug for Sight {
 
 impl Onlooker for Sight {
     fn waits_for(&self, hold: &Hold) {
-        let text = match &hold.review_url {
-            Some(url) => format!("Waiting for approval: {url}"),
-            None => format!("Waiting for a person to approve this call (review {})", hold.thread),
-        };
-        // Words of Gate, on somebody's terminal.
-        let shown = text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+        let shown = what_it_waits_for(hold).chars().take(TEXT_CHARS_MAX).collect();
         self.text.send_replace(Some(shown));
         (self.at_once)(hold);
     }
+}
+
+/// What a held call waits for, in words.
+pub(crate) fn what_it_waits_for(hold: &Hold) -> String {
+    let text = match &hold.review_url {
+        Some(url) => format!("Waiting for approval: {url}"),
+        None => format!("Waiting for a person to approve this call (review {})", hold.thread),
+    };
+    // Words of Gate, on somebody's terminal.
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 /// Resolves with the text once the call waits for a person, and again when it waits for another answer.

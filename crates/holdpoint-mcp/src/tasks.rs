@@ -72,6 +72,14 @@ pub(crate) struct Ran {
     pub(crate) delivery: Option<Delivery>,
 }
 
+impl Ran {
+    /// What a whole message says of a run. `None`: nothing.
+    pub(crate) fn read(message: &[u8], delivery: Option<Delivery>) -> Option<Self> {
+        let fragment = reply::fragment_from(std::str::from_utf8(message).ok()?)?;
+        Some(Self { fragment, delivery })
+    }
+}
+
 /// An id under which a call runs for a task; the client's own is answered by then.
 pub(crate) fn run_id() -> String {
     format!("{RUN}{}", random::token())

@@ -119,11 +119,7 @@ pub(super) fn without_tasks(capabilities: &str) -> Result<String, Flaw> {
         && let Ok(mut extensions) = Splice::read_leniently(&extensions)
     {
         extensions.remove(&[TASKS_EXTENSION]);
-        if extensions.is_empty() {
-            splice.remove(&["extensions"]);
-        } else {
-            splice.set("extensions", extensions.to_string());
-        }
+        splice.set_unless_empty("extensions", &extensions);
     }
     Ok(splice.to_string())
 }

@@ -96,14 +96,8 @@ async fn whole(outcome: Outcome, frame: &CallFrame) -> Ran {
             }
             ran
         }
-        Outcome::Ours(message) => {
-            let fragment = std::str::from_utf8(&message).ok().and_then(reply::fragment_from);
-            fragment.map(|fragment| Ran { fragment, delivery: None })
-        }
-        Outcome::Kept(message, delivery) => {
-            let fragment = std::str::from_utf8(&message).ok().and_then(reply::fragment_from);
-            fragment.map(|fragment| Ran { fragment, delivery: Some(delivery) })
-        }
+        Outcome::Ours(message) => Ran::read(&message, None),
+        Outcome::Kept(message, delivery) => Ran::read(&message, Some(delivery)),
         // Not for calls whose outcome is recorded, as that of a held one is.
         Outcome::Upstream(_) | Outcome::NoAnswer(_) => None,
     };

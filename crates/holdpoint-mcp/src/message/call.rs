@@ -1,4 +1,4 @@
-use super::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, Refused, text_of};
+use super::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, Refused, place, text_of};
 use crate::{
     protocol::{PREFIX, VERSION_KEY},
     waiting::Comeback,
@@ -140,12 +140,6 @@ impl<'a> CallMessage<'a> {
             span: self.span.clone(),
         }
     }
-}
-
-/// Where `part` stands in `whole`; it was borrowed from there.
-fn place(whole: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    start..start.saturating_add(part.len())
 }
 
 impl<'a> Meta<'a> {

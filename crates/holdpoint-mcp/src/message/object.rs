@@ -1,7 +1,7 @@
 use holdpoint_core::same_key;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 /// More members than this in one message or in one `params` are refused: they are compared pair by pair.
 const MEMBERS_MAX: usize = 128;
@@ -82,6 +82,19 @@ pub(crate) fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     } else {
         Some(Cow::Borrowed(inner))
     }
+}
+
+/// Where `part`, which was borrowed from `whole`, stands in it. A part of something else has no place that `whole` reaches.
+pub(crate) fn place(whole: &str, part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize).unwrap_or(usize::MAX);
+    start..start.saturating_add(part.len())
+}
+
+/// `whole` with another text in the place of `part`, which was borrowed from it.
+pub(crate) fn replaced(whole: &str, part: &str, text: &str) -> Option<String> {
+    let place = place(whole, part);
+    let (before, after) = (whole.get(..place.start)?, whole.get(place.end..)?);
+    Some([before, text, after].concat())
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -1,6 +1,6 @@
 //! One object's members, to be set and taken out without touching the others' bytes.
 
-use super::{Flaw, Object};
+use super::{Flaw, Object, place};
 use std::{borrow::Cow, fmt};
 
 /// The text of a JSON object whose members can be changed. What is not changed keeps its bytes: numbers their digits,
@@ -40,7 +40,7 @@ impl<'a> Splice<'a> {
         for (key, value) in object.into_members() {
             let value = value.get();
             // The values are borrowed from the text, so their places tell where the keys are.
-            let start = (value.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+            let start = place(text, value).start;
             let written = text.get(from..start).and_then(|gap| {
                 let first = gap.find('"')?;
                 let last = gap.rfind('"')?;
@@ -68,6 +68,15 @@ impl<'a> Splice<'a> {
         }
         let written = Cow::Owned(serde_json::Value::from(key).to_string());
         self.members.push(Member { key: Cow::Borrowed(key), written, value });
+    }
+
+    /// Puts an object in the place of the member's own, or takes the member out where the object is empty.
+    pub(crate) fn set_unless_empty(&mut self, key: &'a str, object: &Splice<'_>) {
+        if object.is_empty() {
+            self.remove(&[key]);
+        } else {
+            self.set(key, object.to_string());
+        }
     }
 
     /// Takes members out.

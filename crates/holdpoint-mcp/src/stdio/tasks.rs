@@ -34,14 +34,8 @@ struct PipeLine {
 impl Line for PipeLine {
     async fn run(&self, permitted: PermittedCall, frame: Arc<CallFrame>) -> Ran {
         let ran = match call::dispatched(&self.session, &frame, permitted).await {
-            Outcome::Answer(line, delivery) => {
-                let fragment = std::str::from_utf8(&line).ok().and_then(reply::fragment_from);
-                fragment.map(|fragment| Ran { fragment, delivery: Some(delivery) })
-            }
-            Outcome::Ours(message) => {
-                let fragment = std::str::from_utf8(&message).ok().and_then(reply::fragment_from);
-                fragment.map(|fragment| Ran { fragment, delivery: None })
-            }
+            Outcome::Answer(line, delivery) => Ran::read(&line, Some(delivery)),
+            Outcome::Ours(message) => Ran::read(&message, None),
             // Not for calls whose outcome is recorded, as that of a held one is, and that nobody on the pipe can cancel.
             Outcome::Sent | Outcome::Silence => None,
         };

@@ -2,7 +2,7 @@
 
 use super::PREFIX;
 use crate::{
-    message::{Object, text_of},
+    message::{Object, place, replaced, text_of},
     protocol::TASKS_EXTENSION,
 };
 use serde_json::value::RawValue;
@@ -35,9 +35,7 @@ pub(crate) fn without_our_tasks(text: &str) -> Option<String> {
         return None;
     }
     let theirs: Vec<&str> = all.into_iter().filter(|raw| !is_ours(raw)).map(RawValue::get).collect();
-    let start = offset(text, ids)?;
-    let (before, after) = (text.get(..start)?, text.get(start.checked_add(ids.len())?..)?);
-    Some([before, "[", &theirs.join(","), "]", after].concat())
+    replaced(text, ids, &format!("[{}]", theirs.join(",")))
 }
 
 /// The raw text of a member of an object, which is an object.
@@ -48,14 +46,10 @@ fn member<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// `text` with a first member in the object `part`, which was borrowed from it.
 fn put(text: &str, part: &str, member: &str) -> Option<String> {
-    let inner = offset(text, part)?.checked_add(1)?;
+    let inner = place(text, part).start.checked_add(1)?;
     let is_empty = part.get(1..)?.trim_start().starts_with('}');
     let (before, after) = (text.get(..inner)?, text.get(inner..)?);
     Some([before, member, if is_empty { "" } else { "," }, after].concat())
-}
-
-fn offset(text: &str, part: &str) -> Option<usize> {
-    (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)
 }
 
 #[cfg(test)]

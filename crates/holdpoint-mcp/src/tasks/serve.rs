@@ -212,7 +212,7 @@ fn latest(ticket: &Ticket) -> Result<Latest<'_>, Refused> {
 fn under_our_id(told: &[u8], ticket: &Ticket) -> Option<Vec<u8>> {
     let result = std::str::from_utf8(told).ok()?.strip_prefix(r#""result":"#)?;
     let id = serde_json::Value::from(ticket.id.as_str()).to_string();
-    Some([r#""result":"#, &wire::replaced(result, "taskId", &id)?].concat().into_bytes())
+    Some([r#""result":"#, &wire::with_value(result, "taskId", &id)?].concat().into_bytes())
 }
 
 fn refusal(id: &str, refused: Refused) -> Vec<u8> {

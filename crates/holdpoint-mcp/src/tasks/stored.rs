@@ -1,6 +1,6 @@
 //! What is kept with a ticket: the client's message, and what of its headers concerns the protocol.
 
-use crate::message::{self, CallFrame, CallMessage, Message, Object, Single};
+use crate::message::{self, CallFrame, CallMessage, Message, Object, Single, replaced};
 use holdpoint_core::TicketRequest;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ impl Stored {
     pub(super) fn with_input(&self, id: &str, members: &[(&str, &str)]) -> Option<Self> {
         let object = Object::read_leniently(&self.message).ok()?;
         let params = super::wire::with_members(object.get("params")?.get(), members)?;
-        let message = super::wire::replaced(&self.message, "params", &params)?;
+        let message = super::wire::with_value(&self.message, "params", &params)?;
         Some(Self { message: renamed(&message, id)?, headers: self.headers.clone() })
     }
 
@@ -86,11 +86,7 @@ fn renamed(text: &str, id: &str) -> Option<String> {
     let id = Value::from(id).to_string();
     let text = match call_in(text)?.meta.progress_token {
         None => text.to_owned(),
-        Some(token) => {
-            let start = (token.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-            let (before, after) = (text.get(..start)?, text.get(start.checked_add(token.len())?..)?);
-            [before, &id, after].concat()
-        }
+        Some(token) => replaced(text, token, &id)?,
     };
-    super::wire::replaced(&text, "id", &id)
+    super::wire::with_value(&text, "id", &id)
 }

@@ -1,7 +1,10 @@
 //! Requests about tasks, and what they are answered.
 
 use super::{POLL_INTERVAL, PREFIX};
-use crate::message::{Object, Single, text_of};
+use crate::{
+    message::{Object, Single, replaced, text_of},
+    progress::what_it_waits_for,
+};
 use holdpoint_core::{HeldCall, HoldState, Ticket, TicketId};
 use serde_json::{Value, json, value::RawValue};
 use std::borrow::Cow;
@@ -56,17 +59,13 @@ impl<'a> TaskRequest<'a> {
 
     /// The raw `params` for the server, with its own id of the task.
     pub(super) fn params_for(&self, task: &str) -> Option<String> {
-        replaced(self.params.get(), "taskId", &Value::from(task).to_string())
+        with_value(self.params.get(), "taskId", &Value::from(task).to_string())
     }
 }
 
 /// The JSON object `text` with another value for its member `key`.
-pub(super) fn replaced(text: &str, key: &str, value: &str) -> Option<String> {
-    let object = Object::read_leniently(text).ok()?;
-    let part = object.get(key)?.get();
-    let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-    let (before, after) = (text.get(..start)?, text.get(start.checked_add(part.len())?..)?);
-    Some([before, value, after].concat())
+pub(super) fn with_value(text: &str, key: &str, value: &str) -> Option<String> {
+    replaced(text, Object::read_leniently(text).ok()?.get(key)?.get(), value)
 }
 
 /// The JSON object `text` with these members, in the place of its own of those names.
@@ -136,24 +135,16 @@ fn task(ticket: &Ticket, status: &str, message: Option<&str>) -> String {
 
 /// What a task waits for, in words.
 pub(super) fn waiting_for(held: &HeldCall) -> String {
-    let text = match (held.state, &held.hold.review_url) {
-        (HoldState::Pending, Some(url)) => format!("Waiting for approval: {url}"),
-        (HoldState::Pending, None) => {
-            format!("Waiting for a person to approve this call (review {})", held.hold.thread)
-        }
-        (
-            HoldState::Approved
-            | HoldState::Dispatched
-            | HoldState::Done
-            | HoldState::Unknown
-            | HoldState::Rejected
-            | HoldState::Expired
-            | HoldState::Cancelled
-            | HoldState::ChangesRequested
-            | HoldState::Void,
-            _,
-        ) => "Decided; the answer is on its way.".to_owned(),
-    };
-    // Words of Gate, on somebody's terminal.
-    text.chars().filter(|character| !character.is_control()).collect()
+    match held.state {
+        HoldState::Pending => what_it_waits_for(&held.hold),
+        HoldState::Approved
+        | HoldState::Dispatched
+        | HoldState::Done
+        | HoldState::Unknown
+        | HoldState::Rejected
+        | HoldState::Expired
+        | HoldState::Cancelled
+        | HoldState::ChangesRequested
+        | HoldState::Void => "Decided; the answer is on its way.".to_owned(),
+    }
 }

@@ -64,16 +64,8 @@ pub(super) fn outgoing(request: &Request<'_>, number: u64) -> Result<String, Fla
     if meta.get("progressToken").is_some() {
         meta.set("progressToken", number.to_string());
     }
-    if meta.is_empty() {
-        params.remove(&["_meta"]);
-    } else {
-        params.set("_meta", meta.to_string());
-    }
-    if params.is_empty() {
-        message.remove(&["params"]);
-    } else {
-        message.set("params", params.to_string());
-    }
+    params.set_unless_empty("_meta", &meta);
+    message.set_unless_empty("params", &params);
     message.set("id", number.to_string());
     Ok(message.to_string())
 }

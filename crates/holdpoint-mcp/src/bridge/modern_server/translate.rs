@@ -113,15 +113,7 @@ pub(super) fn notification(text: &str, method: &str) -> Option<String> {
     };
     let mut meta = Splice::read_leniently(&meta_raw).ok()?;
     meta.remove(&[SUBSCRIPTION_KEY]);
-    if meta.is_empty() {
-        params.remove(&["_meta"]);
-    } else {
-        params.set("_meta", meta.to_string());
-    }
-    if params.is_empty() {
-        message.remove(&["params"]);
-    } else {
-        message.set("params", params.to_string());
-    }
+    params.set_unless_empty("_meta", &meta);
+    message.set_unless_empty("params", &params);
     Some(message.to_string())
 }

@@ -4,11 +4,11 @@
 //! readers could read differently is refused there.
 
 use crate::{
-    message::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, PARSE_ERROR, text_of},
+    message::{INVALID_PARAMS, INVALID_REQUEST, IdKey, Object, PARSE_ERROR, place, text_of},
     protocol::{CAPABILITIES_KEY, VERSION_KEY},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, ops::Range};
+use std::borrow::Cow;
 
 /// One message of a client.
 #[derive(Debug)]
@@ -172,10 +172,4 @@ fn on_one_line(line: &mut Vec<u8>, text: &str) {
     } else {
         line.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
     }
-}
-
-/// Where `part` stands in `whole`; it was borrowed from there.
-fn place(whole: &str, part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-    start..start.saturating_add(part.len())
 }
