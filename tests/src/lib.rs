@@ -34,7 +34,7 @@ pub use house::House;
 pub use ledger::{Ledger, LedgerServer};
 pub use link::{HttpClient, Link, Route};
 pub use pipe::Pipe;
-pub use ran::Ran;
+pub use ran::{Ran, Running};
 pub use recorded::{Recorded, RecordedServer};
 pub use relay::{Cut, Fault, Relay};
 pub use server::Server;

@@ -2,13 +2,9 @@
 
 use crate::setup::{call, text, until};
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_e2e::{Desk, House, HttpClient, Ran, Till, here, nobody, python};
+use holdpoint_e2e::{Desk, House, HttpClient, Ran, Running, Till, here, nobody, python};
 use serde_json::{Value, json};
-use std::{
-    path::PathBuf,
-    process::Command,
-    thread::{JoinHandle, spawn},
-};
+use std::{path::PathBuf, process::Command, thread::spawn};
 
 /// The example's tool server, in its configuration.
 const SHOP: &str = "{ command: [python3, shop.py, refunds.jsonl] }";
@@ -47,17 +43,17 @@ impl Shop {
     }
 
     /// Starts the agent over stdio.
-    fn agent(&self, refunds: &Value) -> Result<JoinHandle<Result<Ran>>> {
+    fn agent(&self, refunds: &Value) -> Result<Running> {
         self.agent_at(refunds, &self.house.proxy("shop"))
     }
 
-    fn agent_at(&self, refunds: &Value, target: &[String]) -> Result<JoinHandle<Result<Ran>>> {
+    fn agent_at(&self, refunds: &Value, target: &[String]) -> Result<Running> {
         let job = self.house.path().join("job.json");
         std::fs::write(&job, json!({ "name": "job", "refunds": refunds }).to_string())?;
         let mut command = Command::new(python());
         command.arg(example().join("agent.py")).arg(job).arg("--").args(target);
         command.current_dir(self.house.path()).env_clear().envs(self.house.environment());
-        Ok(spawn(move || Ran::to_end(&mut command)))
+        Running::start(&mut command)
     }
 
     fn runs(&self) -> Result<Vec<Value>> {
@@ -65,8 +61,8 @@ impl Shop {
     }
 }
 
-fn ended(agent: JoinHandle<Result<Ran>>, code: i32, words: &[&str]) -> Result<Ran> {
-    let ran = agent.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+fn ended(agent: Running, code: i32, words: &[&str]) -> Result<Ran> {
+    let ran = agent.end()?;
     ensure!(ran.code == Some(code), "not {code}: {ran:?}");
     for word in words {
         ensure!(ran.stdout.contains(word), "no `{word}`: {ran:?}");
@@ -84,8 +80,7 @@ fn pending_then_approved_then_already_done() -> Result<()> {
     let shop = Shop::open()?;
     let agent = shop.agent(&json!([order("1", 500)]))?;
     let thread = shop.desk.thread("1", 1)?;
-    // Longer than its patience for one answer.
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    agent.says("order 1: pending")?;
     ensure!(shop.runs()?.is_empty(), "it ran before anybody said so");
     shop.desk.admin.approve(text(&thread["thread_id"]))?;
     let ran = ended(agent, 0, &["order 1: pending, review THR-", "order 1: did 1"])?;
@@ -176,7 +171,7 @@ fn busy() -> Result<()> {
     until("it is held", || Ok(!shop.house.holds()?.is_empty()))?;
 
     let agent = shop.agent_at(&json!([order("1", 500)]), std::slice::from_ref(&url))?;
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    agent.says("order 1: busy")?;
     shop.desk.admin.approve(text(&first["thread_id"]))?;
     let second = shop.desk.thread("1", 1)?;
     shop.desk.admin.approve(text(&second["thread_id"]))?;
