@@ -131,7 +131,7 @@ pub enum AppendError {
     /// The log cannot be written.
     #[error("the audit log cannot be written")]
     Write(#[source] Arc<WriteError>),
-    /// Too many records wait for the disk.
+    /// Too many records wait for the disk, and this one has waited seconds for a place among them.
     #[error("too many records wait to be written to the audit log")]
     Full,
     /// The record is too long.

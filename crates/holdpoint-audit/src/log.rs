@@ -23,8 +23,11 @@ use std::{
 use tokio::sync::{Notify, mpsc, oneshot};
 use writer::Writer;
 
-/// Records that may wait; past it the answer is [`AppendError::Full`].
+/// Records that may wait to be written.
 const QUEUE_MAX: usize = 4096;
+/// So long a record waits for a place among them, and is then answered [`AppendError::Full`]. A disk that pauses under load
+/// delays calls; one that has stopped refuses them.
+const PLACE_WITHIN: Duration = Duration::from_secs(5);
 const ROTATE_BYTES: u64 = 64 * 1024 * 1024;
 const SIGN_EVERY: u32 = 256;
 const QUIET: Duration = Duration::from_secs(10);
@@ -61,12 +64,15 @@ impl Options {
 pub struct AuditLog {
     queue: mpsc::Sender<Job>,
     health: Arc<Health>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the writer tells everybody.
 #[derive(Debug, Default)]
 struct Health {
     has_failed: AtomicBool,
+    /// A record has waited for its place in vain, since the last write.
+    is_full: AtomicBool,
     /// Counts writes, so that one can tell whether there was another.
     writes: AtomicU64,
     unsigned: Notify,
@@ -118,15 +124,15 @@ impl AuditLog {
         let writer = Writer::new(chain, jobs, Arc::clone(&health));
         let thread = thread::Builder::new().name("audit-log".to_owned()).spawn(move || writer.run());
         let _runs_until_closed = thread.map_err(OpenError::Thread)?;
-        tokio::spawn(sign_when_quiet(queue.downgrade(), Arc::clone(&health), clock, quiet));
-        Ok(Self { queue, health })
+        tokio::spawn(sign_when_quiet(queue.downgrade(), Arc::clone(&health), Arc::clone(&clock), quiet));
+        Ok(Self { queue, health, clock })
     }
 
     /// Signs what is there, unless it is signed already, and says how far it goes: to be kept where nobody who can write to
     /// the folder can.
     pub async fn checkpoint(&self) -> Result<SignedHead, AppendError> {
         let (answer, signed) = oneshot::channel();
-        self.send(Job::Sign(Some(answer)))?;
+        self.send(Job::Sign(Some(answer))).await?;
         signed.await.map_err(|_| AppendError::Closed)?
     }
 
@@ -151,18 +157,30 @@ impl AuditLog {
             Demand::OnDiskOrNever => IfNot::Dropped,
         };
         if !waits {
-            return self.send(Job::Append { draft, if_not, answer: None });
+            return self.send(Job::Append { draft, if_not, answer: None }).await;
         }
         let (answer, written) = oneshot::channel();
-        self.send(Job::Append { draft, if_not, answer: Some(answer) })?;
+        self.send(Job::Append { draft, if_not, answer: Some(answer) }).await?;
         written.await.map_err(|_| AppendError::Closed)?
     }
 
-    fn send(&self, job: Job) -> Result<(), AppendError> {
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::Full,
-            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
-        })
+    async fn send(&self, job: Job) -> Result<(), AppendError> {
+        let job = match self.queue.try_send(job) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(AppendError::Closed),
+            Err(mpsc::error::TrySendError::Full(job)) => job,
+        };
+        tokio::select! {
+            place = self.queue.reserve() => place.map(|place| place.send(job)).map_err(|_| AppendError::Closed),
+            () = self.clock.sleep(PLACE_WITHIN) => Err(self.full()),
+        }
+    }
+
+    fn full(&self) -> AppendError {
+        if !self.health.is_full.swap(true, Ordering::AcqRel) {
+            tracing::error!("{}; calls are refused until it is faster", AppendError::Full);
+        }
+        AppendError::Full
     }
 }
 

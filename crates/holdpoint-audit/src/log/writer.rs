@@ -85,6 +85,7 @@ impl Writer {
         match self.chain.append(&drafts, batch.durable, batch.sign) {
             Ok(written) => {
                 self.lost = 0;
+                self.health.is_full.store(false, Ordering::Release);
                 self.health.writes.fetch_add(1, Ordering::AcqRel);
                 if self.health.has_failed.swap(false, Ordering::AcqRel) {
                     tracing::info!("the audit log can be written again");

@@ -7,7 +7,7 @@ use crate::{
 use holdpoint_audit::{AppendError, AuditLog, OpenError, Options, RECORD_BYTES_MAX, WriteError};
 use holdpoint_core::{Decision, Grounds, Owner, RecordError, ThreadId, What};
 use holdpoint_testkit::ManualClock;
-use std::{fs, sync::Arc};
+use std::{fs, future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 fn cause(error: &RecordError) -> &AppendError {
     error.0.downcast_ref().unwrap()
@@ -182,25 +182,52 @@ async fn a_record_that_is_too_long_is_refused() {
     place.verify_sound();
 }
 
-/// Nobody writes while somebody holds the lock; the queue takes so many, and then says so.
+/// Nobody writes while somebody holds the lock. The queue takes so many, the next waits for a place: not for good.
 #[tokio::test]
-async fn a_queue_that_is_full_says_so() {
+async fn a_queue_that_is_full_is_waited_for_and_then_says_so() {
     let place = Place::new();
     let desk = place.open().await;
     let lock = fs::File::open(place.folder().join("lock")).unwrap();
     lock.lock().unwrap();
+    let facts = facts(1);
     let mut taken = 0;
     let refused = loop {
-        match desk.record(&facts(1), What::Proposed).await {
+        let mut next = Box::pin(desk.record(&facts, What::Proposed));
+        let recorded = if let Some(recorded) = poll_once(next.as_mut()).await {
+            recorded
+        } else {
+            desk.clock.wake();
+            next.await
+        };
+        match recorded {
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
     };
-    assert!(matches!(cause(&refused), AppendError::Full));
+    assert!(matches!(cause(&refused), AppendError::Full), "{refused:?}");
     assert!((4096..=4096 + 1025).contains(&taken), "{taken}");
+
+    let waiting = loop {
+        let mut next = Box::pin(desk.record(&facts, What::Proposed));
+        match poll_once(next.as_mut()).await {
+            Some(recorded) => recorded.unwrap(),
+            None => break next,
+        }
+        taken += 1;
+    };
     lock.unlock().unwrap();
+    waiting.await.unwrap();
     desk.log.close().await;
-    assert_eq!(place.verify_sound().calls, taken);
+    assert_eq!(place.verify_sound().calls, taken + 1);
+}
+
+/// What a future says to being asked once.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// A process that was stopped in the middle of a write must not stop all others for good.

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 /// A folder for one log and its key.
 pub(crate) struct Place {
@@ -25,17 +26,22 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<StillClock>,
 }
 
-/// A clock that moves by hand only. Nobody wakes from a sleep, so nothing happens because a test is slow.
+/// A clock that moves by hand only. Nobody wakes from a sleep unless woken, so nothing happens because a test is slow.
 #[derive(Debug)]
-pub(crate) struct StillClock(Mutex<Timestamp>);
+pub(crate) struct StillClock(Mutex<Timestamp>, Notify);
 
 impl StillClock {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap()))
+        Self(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap()), Notify::new())
     }
 
     pub(crate) fn pass(&self, milliseconds: u64) {
         *self.0.lock().unwrap() += Duration::from_millis(milliseconds);
+    }
+
+    /// Whoever sleeps now has slept for long enough.
+    pub(crate) fn wake(&self) {
+        self.1.notify_waiters();
     }
 }
 
@@ -46,7 +52,7 @@ impl Clock for StillClock {
     }
 
     async fn sleep(&self, _: Duration) {
-        std::future::pending::<()>().await;
+        self.1.notified().await;
     }
 }
 
