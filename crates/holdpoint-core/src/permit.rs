@@ -1,9 +1,10 @@
 use crate::{
-    CallDigest, EffectId, EntryName, Event, Facts, Gate, HoldId, Journal, JournalError, Moved,
+    CallDigest, EffectId, EntryName, Event, Facts, Gate, HoldId, Journal, JournalError, Moved, NewTicket,
     PolicyRevision, Ran, Recorder, Rejection, Resolution, Resolver, Settled, Step, StoredResult, ThreadId,
-    ToolCall, What,
+    Ticket, TicketId, TicketRequest, ToolCall, What,
     flight::{Flight, Landing},
     ports::Clock,
+    ticket,
 };
 use jiff::Timestamp;
 use std::{fmt, sync::Arc, time::Duration};
@@ -155,6 +156,37 @@ impl Completion {
             run,
             result_bytes_max: parts.limits.result_bytes_max,
         })))
+    }
+
+    /// Which call it is about; `None`: nothing is recorded of it.
+    #[must_use]
+    pub fn digest(&self) -> Option<CallDigest> {
+        self.0.as_ref().map(|record| record.facts.digest)
+    }
+
+    /// Opens a ticket for the caller of a call that a person approved, whose tool asks for more before it answers. `None`: no
+    /// person was asked, or the ticket is there already.
+    ///
+    /// # Errors
+    /// It is not on record: nobody may be told its number.
+    pub async fn open_ticket(
+        &self,
+        id: TicketId,
+        request: TicketRequest,
+        kept: Duration,
+    ) -> Result<Option<Ticket>, JournalError> {
+        let Some(record) = self.0.as_deref() else {
+            return Ok(None);
+        };
+        let hold = match &record.run {
+            Run::Held { id, .. } => *id,
+            Run::Effect(_) | Run::More { .. } => return Ok(None),
+        };
+        let at = record.clock.now();
+        let expires_at = ticket::after(at, kept);
+        let (principal, server) = (record.facts.principal.clone(), record.facts.server.clone());
+        let new = NewTicket { id, principal, server, hold, request, at, expires_at };
+        record.journal.open_ticket(new).await.map(Some)
     }
 
     /// Whether the result is wanted: `false` for calls that nobody can come back for.

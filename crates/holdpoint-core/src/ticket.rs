@@ -22,6 +22,7 @@ use std::{fmt, sync::Arc};
 
 mod desk;
 
+pub(crate) use desk::after;
 pub use desk::{Kept, Tickets};
 
 /// What the adapter needs to run the call of a ticket after a restart, in its own encoding.

@@ -6,7 +6,7 @@ use crate::{
     message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
-    waiting::{Client, Comeback, Declined, Later, StateKey, Turn, WaitMode, Waiting, choose},
+    waiting::{Client, Comeback, Declined, Later, StateKey, StillWaits, Turn, WaitMode, Waiting, choose},
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -80,7 +80,7 @@ impl Guard {
         &self,
         call: &ToolCall,
         client: &Client,
-        comeback: Option<&Comeback>,
+        comeback: Option<&StillWaits>,
         frame: &CallFrame,
     ) -> Result<Terms, Vec<u8>> {
         let waiting = self.waiting(&call.tool, client, frame);

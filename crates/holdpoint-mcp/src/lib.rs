@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod guard;
 pub mod http;
 mod message;
+mod more;
 mod outcome;
 pub mod peer;
 mod pins;

@@ -31,6 +31,10 @@ pub(crate) enum Ended {
     LinkDeclined(Withdrawal),
     /// It ran, but the answer is larger than we carry.
     AnswerTooLarge,
+    /// It ran, and asks for input again and again.
+    AskedTooOften,
+    /// What the server asked for has been passed on to it before.
+    GoneOnWith,
 }
 
 impl Ended {
@@ -41,14 +45,18 @@ impl Ended {
             Self::Unavailable(_) | Self::NotSent => "unavailable",
             Self::Busy => "busy",
             Self::Cancelled | Self::LinkDeclined(_) => "cancelled",
-            Self::AnswerTooLarge => "outcome_unknown",
+            Self::AnswerTooLarge | Self::AskedTooOften | Self::GoneOnWith => "outcome_unknown",
         }
     }
 
     const fn retry(&self) -> &'static str {
         match self {
             Self::InvalidArguments(_) => "other_call",
-            Self::DefinitionChanged { .. } | Self::DefinitionUnusable(_) | Self::AnswerTooLarge => "no",
+            Self::DefinitionChanged { .. }
+            | Self::DefinitionUnusable(_)
+            | Self::AnswerTooLarge
+            | Self::AskedTooOften
+            | Self::GoneOnWith => "no",
             Self::Unavailable(_)
             | Self::NotSent
             | Self::Cancelled
@@ -97,6 +105,16 @@ impl Ended {
             Self::AnswerTooLarge => {
                 "The tool ran, but its answer is larger than can be passed on. Do not send the \
                                      call again."
+                    .into()
+            }
+            Self::AskedTooOften => {
+                "The tool was sent the call, and has asked for input too often. It is not known how far it came. Do not send \
+                 the call again."
+                    .into()
+            }
+            Self::GoneOnWith => {
+                "What the tool asked for was passed on to it before, or somebody is doing so now. It is not passed on twice. \
+                 Do not send the call again."
                     .into()
             }
         }

@@ -34,6 +34,7 @@ mod stored;
 mod wire;
 
 pub(crate) use advertise::{advertised, without_our_tasks};
+pub(crate) use latest::Latest;
 pub(crate) use stored::Stored;
 pub(crate) use wire::{TaskRequest, Verb};
 

@@ -18,8 +18,9 @@ mod legs;
 mod state;
 
 pub(crate) use client::Client;
-pub(crate) use legs::{Comeback, Later, Turn};
+pub(crate) use legs::{Comeback, GoesOn, Later, StillWaits, Turn};
 pub use state::StateKey;
+pub(crate) use state::{Question, Unsealed};
 
 use client::Profile;
 use std::time::Duration;

@@ -126,9 +126,15 @@ impl GatedCall<'_> {
         Ok(Rejection::Cancelled { thread: Some(held.hold.thread.clone()) })
     }
 
+    /// Goes on with a run, and puts a refusal on record.
+    pub(crate) async fn continue_run(self: Box<Self>, ticket: &Ticket) -> Result<Continued, Rejection> {
+        let continued = self.permit_more(ticket).await;
+        self.recorded(continued).await
+    }
+
     /// The permit to tell the tool what the caller said to its answer: once per answer, of a call that is still what was
     /// approved.
-    pub(crate) async fn continue_run(self: Box<Self>, ticket: &Ticket) -> Result<Continued, Rejection> {
+    async fn permit_more(&self, ticket: &Ticket) -> Result<Continued, Rejection> {
         let held = self.held(ticket.hold).await?;
         let thread = held.hold.thread.clone();
         if held.state != HoldState::Done {

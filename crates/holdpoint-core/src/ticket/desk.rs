@@ -144,7 +144,7 @@ impl Tickets<'_> {
     }
 }
 
-fn after(at: Timestamp, kept: Duration) -> Timestamp {
+pub(crate) fn after(at: Timestamp, kept: Duration) -> Timestamp {
     let kept = SignedDuration::try_from(kept).unwrap_or(SignedDuration::MAX);
     at.saturating_add(kept).unwrap_or(Timestamp::MAX)
 }

@@ -123,7 +123,13 @@ impl LegacyServer {
             };
             match exchange.first(request.id_raw).await? {
                 Outcome::Response(response) => return Ok(response),
-                Outcome::SessionEnded if attempt == 0 && method != TOOLS_CALL => {
+                // By the protocol it has not looked at the call. A session that was lost in the middle of one is answered
+                // in the same way, so nobody knows.
+                Outcome::SessionEnded if method == TOOLS_CALL => {
+                    let problem = "the tool server answered that the session has ended";
+                    return Err(SendError::new(Reached::Maybe, problem));
+                }
+                Outcome::SessionEnded if attempt == 0 => {
                     session = match self.session(&asked).await? {
                         Ok(session) => session,
                         Err(_) => break,
@@ -132,7 +138,6 @@ impl LegacyServer {
                 Outcome::SessionEnded => break,
             }
         }
-        // A call is not sent again, whatever a server means by 404.
         let problem = "The tool server has ended its session. This request was not carried out there.";
         Ok(wire::json(StatusCode::OK, wire::failed(request.id_raw, method, true, problem)))
     }

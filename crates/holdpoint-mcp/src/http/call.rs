@@ -5,18 +5,19 @@ use super::{
     body::{self, ProxyBody},
     checks, early,
     own::Own,
-    run::Running,
+    run::{self, Running},
     session::{Held, Registered, Session},
 };
 use crate::{
     catalog::AtServer,
     guard::{Answer, Reading, Terms},
     message::{CallFrame, CallMessage},
+    more::{Leg, Questions},
     progress::{OnHold, Sight},
     reply::{self, Ended},
     tasks::{Stored, run_id},
     upstream::{Kept, SendError, UpstreamBody},
-    waiting::{Client, Later, Waiting},
+    waiting::{Client, Comeback, GoesOn, Later, Waiting},
 };
 use bytes::Bytes;
 use holdpoint_core::{
@@ -65,6 +66,7 @@ struct Outbound {
     /// The client's headers, stripped. A permit is for one request, so they are taken once.
     headers: Mutex<HeaderMap>,
     held: Option<Arc<Held>>,
+    questions: Questions,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +123,8 @@ impl Outbound {
             let calls = &self.proxy.calls;
             let principal = call.principal.clone();
             let sending = async move { upstream.send(&principal, Method::POST, headers, bytes).await };
-            return Outcome::Running(Running::start(calls, sending, frame, completion, bytes_max));
+            let reading = run::Reading { frame, questions: self.questions.clone(), bytes_max };
+            return Outcome::Running(Running::start(calls, sending, reading, completion));
         }
         match self.proxy.upstream.send(&call.principal, Method::POST, headers, bytes).await {
             Ok(response) => Outcome::Upstream(response),
@@ -196,7 +199,8 @@ impl Proxy {
         checks::strip_request(&mut parts.headers);
         // It may have to go on in a stream of ours.
         parts.headers.remove(header::ACCEPT_ENCODING);
-        let terms = guard.terms(&call, &client, comeback.as_ref(), &frame).await;
+        let (waited, goes_on) = Comeback::sorted(comeback);
+        let terms = guard.terms(&call, &client, waited.as_ref(), &frame).await;
         let Terms { waiting, patience, at_most, later } = match terms {
             Ok(terms) => terms,
             Err(answer) => return body::json(StatusCode::OK, answer),
@@ -213,7 +217,9 @@ impl Proxy {
             standing: self.options.standing.clone(),
             probe: Some(Arc::clone(&server) as _),
         };
-        let answering = if let Some(stored) = task_for(waiting, &frame, &parts.headers) {
+        let answering = if let Some(comeback) = goes_on {
+            self.go_on(&frame, parts.headers, Arc::clone(&held), call, caller, comeback)
+        } else if let Some(stored) = task_for(waiting, &frame, &parts.headers) {
             let (headers, held) = (parts.headers, Arc::clone(&held));
             self.ask_for_task(&frame, headers, held, call, caller, &session, server, stored)
         } else {
@@ -250,9 +256,35 @@ impl Proxy {
     ) -> Answering {
         let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
         let told = Told { frame: Arc::clone(&frame), later };
-        let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers: Mutex::new(headers), held }));
+        let questions = Questions::of_first(&self.options.guard, &frame);
+        let headers = Mutex::new(headers);
+        let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers, held, questions }));
         let gate = Arc::clone(&self.options.guard.gate);
         Box::pin(GateLayer::new(gate, told).layer(dispatch).oneshot(attended))
+    }
+
+    /// Goes on with a run whose server asked for what this request brings.
+    fn go_on(
+        self: &Arc<Self>,
+        frame: &Arc<CallFrame>,
+        headers: HeaderMap,
+        held: Arc<Held>,
+        call: ToolCall,
+        caller: Caller,
+        comeback: GoesOn,
+    ) -> Answering {
+        let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
+        Box::pin(async move {
+            let guard = &proxy.options.guard;
+            Ok(match guard.go_on(call, caller, &comeback, &frame).await {
+                Ok(Leg { permitted, frame, questions }) => {
+                    let (proxy, headers) = (Arc::clone(&proxy), Mutex::new(headers));
+                    let outbound = Outbound { proxy, frame, headers, held: Some(held), questions };
+                    dispatch(outbound, permitted).await
+                }
+                Err(answer) => Outcome::Ours(answer),
+            })
+        })
     }
 
     /// The answer where no stream was opened.
@@ -283,7 +315,8 @@ pub(super) async fn dispatched(
     headers: HeaderMap,
     permitted: PermittedCall,
 ) -> Outcome {
-    dispatch(proxy, frame, headers, None, permitted).await
+    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), Mutex::new(headers));
+    dispatch(Outbound { proxy, frame, headers, held: None, questions: Questions::Pass }, permitted).await
 }
 
 /// Sends a call that its client waits for.
@@ -294,18 +327,12 @@ pub(super) async fn dispatched_for(
     held: Arc<Held>,
     permitted: PermittedCall,
 ) -> Outcome {
-    dispatch(proxy, frame, headers, Some(held), permitted).await
+    let questions = Questions::of_first(&proxy.options.guard, frame);
+    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), Mutex::new(headers));
+    dispatch(Outbound { proxy, frame, headers, held: Some(held), questions }, permitted).await
 }
 
-async fn dispatch(
-    proxy: &Arc<Proxy>,
-    frame: &Arc<CallFrame>,
-    headers: HeaderMap,
-    held: Option<Arc<Held>>,
-    permitted: PermittedCall,
-) -> Outcome {
-    let (proxy, frame) = (Arc::clone(proxy), Arc::clone(frame));
-    let outbound = Outbound { proxy, frame, headers: Mutex::new(headers), held };
+async fn dispatch(outbound: Outbound, permitted: PermittedCall) -> Outcome {
     match Dispatch(Arc::new(outbound)).oneshot(permitted).await {
         Ok(outcome) => outcome,
         Err(never) => match never {},

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     message::{CallFrame, Object, is_answer_to},
+    more::Questions,
     outcome::outcome_of,
     reply::{self, Ended},
     upstream::{Reached, SendError, UpstreamBody},
@@ -36,24 +37,29 @@ pub(super) struct Head {
     pub(super) headers: HeaderMap,
 }
 
+/// How the answer to a call is read.
+pub(super) struct Reading {
+    pub(super) frame: Arc<CallFrame>,
+    pub(super) questions: Questions,
+    pub(super) bytes_max: usize,
+}
+
 struct Run {
-    frame: Arc<CallFrame>,
+    reading: Reading,
     head: Option<oneshot::Sender<Head>>,
     pieces: mpsc::Sender<Piece>,
-    bytes_max: usize,
 }
 
 impl Running {
     pub(super) fn start(
         calls: &TaskTracker,
         sending: impl Future<Output = Result<Response<UpstreamBody>, SendError>> + Send + 'static,
-        frame: Arc<CallFrame>,
+        reading: Reading,
         completion: Completion,
-        bytes_max: usize,
     ) -> Self {
         let (head_in, head) = oneshot::channel();
         let (pieces_in, pieces) = mpsc::channel(PIECES_MAX);
-        let run = Run { frame, head: Some(head_in), pieces: pieces_in, bytes_max };
+        let run = Run { reading, head: Some(head_in), pieces: pieces_in };
         calls.spawn(async move {
             match sending.await {
                 Ok(response) => run.answered(response, completion).await,
@@ -97,46 +103,68 @@ impl Run {
             self.begin(Head { status: parts.status, headers: parts.headers });
             return self.stream(body, completion).await;
         }
-        let Ok(bytes) = body::collect(body, &parts.headers, self.bytes_max).await else {
+        let Ok(bytes) = body::collect(body, &parts.headers, self.reading.bytes_max).await else {
             return self.lost(completion).await;
         };
-        let Some(outcome) = self.outcome(&bytes, parts.status, &completion) else {
+        let Some((told, outcome)) = self.outcome(&bytes, parts.status, &completion).await else {
             tracing::warn!(status = %parts.status, "an approved call was sent, and what came back is no answer to it");
             return self.lost(completion).await;
         };
         let delivery = completion.finish(outcome).await;
+        if told.is_some() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
         self.begin(Head { status: parts.status, headers: parts.headers });
-        self.send(Piece::Answer(bytes, Some(delivery))).await;
+        self.send(Piece::Answer(told.unwrap_or(bytes), Some(delivery))).await;
     }
 
-    /// The answer in a JSON body. A server that refuses a request need not have read its id.
-    fn outcome(&self, bytes: &Bytes, status: StatusCode, completion: &Completion) -> Option<Outcome> {
+    /// The answer in a JSON body, and what is told in its place if that is something else. A server that refuses a request
+    /// need not have read its id.
+    async fn outcome(
+        &self,
+        bytes: &Bytes,
+        status: StatusCode,
+        completion: &Completion,
+    ) -> Option<(Option<Bytes>, Outcome)> {
         let text = std::str::from_utf8(bytes).ok()?;
         let refused_unread = || {
             let object = Object::read_leniently(text).ok()?;
             let without_id = object.get("id").is_none_or(|id| id.get() == "null");
             (status.is_client_error() && without_id && object.get("error").is_some()).then_some(())
         };
-        if is_answer_to(text, &self.frame.id) || refused_unread().is_some() {
-            return outcome_of(text, completion);
+        if !is_answer_to(text, &self.reading.frame.id) && refused_unread().is_none() {
+            return None;
         }
-        None
+        let told = self.told(text, completion).await;
+        let outcome = outcome_of(told.as_deref().unwrap_or(text), completion)?;
+        Some((told.map(Bytes::from), outcome))
     }
 
-    fn outcome_in(&self, event: &Event, completion: &Completion) -> Option<Outcome> {
-        let answer = event.data().filter(|data| is_answer_to(data, &self.frame.id))?;
-        outcome_of(&answer, completion)
+    /// The same in an event of a stream.
+    async fn outcome_in(&self, event: &Event, completion: &Completion) -> Option<(Bytes, Outcome)> {
+        let answer = event.data().filter(|data| is_answer_to(data, &self.reading.frame.id))?;
+        let told = self.told(&answer, completion).await;
+        let outcome = outcome_of(told.as_deref().unwrap_or(&answer), completion)?;
+        let event = told.map_or_else(|| event.0.clone(), |told| event.with_data(told.as_bytes()));
+        Some((event, outcome))
+    }
+
+    async fn told(&self, answer: &str, completion: &Completion) -> Option<String> {
+        self.reading.questions.told(answer, &self.reading.frame, completion).await
     }
 
     async fn stream(self, body: UpstreamBody, completion: Completion) {
-        let mut events = Events::new(body, self.bytes_max);
+        let mut events = Events::new(body, self.reading.bytes_max);
         let mut completion = Some(completion);
         while let Ok(Some(event)) = events.next().await {
-            let outcome = completion.as_ref().and_then(|completion| self.outcome_in(&event, completion));
+            let outcome = match &completion {
+                Some(completion) => self.outcome_in(&event, completion).await,
+                None => None,
+            };
             match (outcome, completion.take()) {
-                (Some(outcome), Some(completion)) => {
+                (Some((told, outcome)), Some(completion)) => {
                     let delivery = completion.finish(outcome).await;
-                    self.send(Piece::Answer(event.0, Some(delivery))).await;
+                    self.send(Piece::Answer(told, Some(delivery))).await;
                 }
                 (_, waiting) => {
                     completion = waiting;
@@ -146,20 +174,20 @@ impl Run {
         }
         if let Some(completion) = completion {
             tracing::warn!("an approved call was sent, and its stream ended without an answer");
-            let told = reply::rejected(&self.frame, &completion.outcome_unknown());
+            let told = reply::rejected(&self.reading.frame, &completion.outcome_unknown());
             completion.lose().await;
             self.send(Piece::Part(sse::message(&told))).await;
         }
     }
 
     async fn unsent(self, completion: Completion) {
-        completion.unsent(StoredResult::new(reply::fragment_of(&self.frame, &Ended::NotSent))).await;
-        let told = reply::ended(&self.frame, &Ended::NotSent);
+        completion.unsent(StoredResult::new(reply::fragment_of(&self.reading.frame, &Ended::NotSent))).await;
+        let told = reply::ended(&self.reading.frame, &Ended::NotSent);
         self.tell(told).await;
     }
 
     async fn lost(self, completion: Completion) {
-        let told = reply::rejected(&self.frame, &completion.outcome_unknown());
+        let told = reply::rejected(&self.reading.frame, &completion.outcome_unknown());
         completion.lose().await;
         self.tell(told).await;
     }

@@ -8,9 +8,10 @@ use crate::{
     catalog::AtServer,
     guard::{Reading, Terms},
     message::{CallFrame, CallMessage, IdKey},
+    more::{Leg, Questions},
     progress::{OnHold, Sight, TICK, waits},
     reply::{self, Ended},
-    waiting::{Client, Later, Waiting},
+    waiting::{Client, Comeback, Later, Waiting},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -48,6 +49,7 @@ pub(super) enum Outcome {
 struct Dispatch {
     session: Arc<Session>,
     frame: Arc<CallFrame>,
+    questions: Questions,
 }
 
 #[derive(Clone, Debug)]
@@ -94,11 +96,11 @@ impl Service<PermittedCall> for Dispatch {
     }
 
     fn call(&mut self, permitted: PermittedCall) -> Answering {
-        let Self { session, frame } = self.clone();
+        let Self { session, frame, questions } = self.clone();
         let (call, _receipt, completion) = permitted.into_parts();
         Box::pin(async move {
             Ok(if completion.is_recorded() {
-                session.run_recorded(&frame, &call, completion).await
+                session.run_recorded(&frame, &call, completion, &questions).await
             } else {
                 session.run(&frame, &call)
             })
@@ -110,9 +112,10 @@ impl Service<PermittedCall> for Dispatch {
 pub(super) async fn dispatched(
     session: &Arc<Session>,
     frame: &Arc<CallFrame>,
+    questions: Questions,
     permitted: PermittedCall,
 ) -> Outcome {
-    let dispatch = Dispatch { session: Arc::clone(session), frame: Arc::clone(frame) };
+    let dispatch = Dispatch { session: Arc::clone(session), frame: Arc::clone(frame), questions };
     match dispatch.oneshot(permitted).await {
         Ok(outcome) => outcome,
         Err(never) => match never {},
@@ -136,7 +139,8 @@ impl Session {
         later: Option<Arc<Later>>,
         attended: Attended,
     ) -> Answering {
-        let dispatch = Dispatch { session: Arc::clone(self), frame: Arc::clone(frame) };
+        let questions = Questions::of_first(&self.options.guard, frame);
+        let dispatch = Dispatch { session: Arc::clone(self), frame: Arc::clone(frame), questions };
         let gate = Arc::clone(&self.options.guard.gate);
         Box::pin(
             GateLayer::new(gate, Told { frame: Arc::clone(frame), later }).layer(dispatch).oneshot(attended),
@@ -227,7 +231,8 @@ impl Session {
             Ok(call) => call,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer.message)),
         };
-        let terms = match guard.terms(&call, &client, comeback.as_ref(), frame).await {
+        let (waited, goes_on) = Comeback::sorted(comeback);
+        let terms = match guard.terms(&call, &client, waited.as_ref(), frame).await {
             Ok(terms) => terms,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer)),
         };
@@ -243,6 +248,14 @@ impl Session {
             standing: self.options.standing.clone(),
             probe: Some(server),
         };
+        if let Some(comeback) = goes_on {
+            return match guard.go_on(call, caller, &comeback, frame).await {
+                Ok(Leg { permitted, frame, questions }) => {
+                    dispatched(self, &frame, questions, permitted).await
+                }
+                Err(answer) => self.unless_cancelled(frame, Outcome::Ours(answer)),
+            };
+        }
         match waiting {
             Waiting::Task => return self.ask_for_task(frame, call, caller, protocol).await,
             Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. } => {}

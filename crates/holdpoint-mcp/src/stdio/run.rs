@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     message::{CallFrame, IdKey},
+    more::Questions,
     outcome::outcome_of,
     reply::{self, Ended},
 };
@@ -43,6 +44,7 @@ impl Session {
         frame: &Arc<CallFrame>,
         call: &ToolCall,
         completion: Completion,
+        questions: &Questions,
     ) -> Outcome {
         let Some(cancelled) = self.begin(&frame.id) else {
             // Withdrawn in the moment of dispatch.
@@ -83,6 +85,11 @@ impl Session {
                 return self.lost(frame, completion).await;
             }
         };
+        let told = match std::str::from_utf8(&line) {
+            Ok(line) => questions.told(line, frame, &completion).await,
+            Err(_) => None,
+        };
+        let line = told.map_or(line, |told| format!("{told}\n").into());
         let outcome = std::str::from_utf8(&line).ok().and_then(|line| outcome_of(line, &completion));
         match outcome {
             Some(outcome) => Outcome::Answer(line, completion.finish(outcome).await),

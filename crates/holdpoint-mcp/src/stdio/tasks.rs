@@ -12,6 +12,7 @@ use crate::{
     catalog::AtServer,
     guard::{self, Offer},
     message::{self, CallFrame, IdKey, Message, Object, Single, text_of},
+    more::Questions,
     reply::{self, Ended},
     tasks::{self, Line, Opened, OwnRequest, Ran, Stored, TaskRequest, is_of_a_run, run_id},
 };
@@ -33,7 +34,7 @@ struct PipeLine {
 #[async_trait]
 impl Line for PipeLine {
     async fn run(&self, permitted: PermittedCall, frame: Arc<CallFrame>) -> Ran {
-        let ran = match call::dispatched(&self.session, &frame, permitted).await {
+        let ran = match call::dispatched(&self.session, &frame, Questions::Pass, permitted).await {
             Outcome::Answer(line, delivery) => Ran::read(&line, Some(delivery)),
             Outcome::Ours(message) => Ran::read(&message, None),
             // Not for calls whose outcome is recorded, as that of a held one is, and that nobody on the pipe can cancel.
@@ -87,7 +88,10 @@ impl Session {
             Opened::Task(message) => Outcome::Ours(message),
             Opened::Refused(rejection) => call::told(frame, &rejection),
             Opened::Admitted(Admission::Replay(result, delivery)) => call::replayed(frame, &result, delivery),
-            Opened::Admitted(Admission::Run(permitted)) => call::dispatched(self, frame, permitted).await,
+            Opened::Admitted(Admission::Run(permitted)) => {
+                let questions = Questions::of_first(&self.options.guard, frame);
+                call::dispatched(self, frame, questions, permitted).await
+            }
         }
     }
 

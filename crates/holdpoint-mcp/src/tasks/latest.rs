@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// The latest answer, as it is kept.
 #[derive(Debug)]
-pub(super) enum Latest<'a> {
+pub(crate) enum Latest<'a> {
     /// The last one: the raw result.
     Result(&'a str),
     /// The last one: the raw error.
@@ -24,7 +24,7 @@ pub(super) enum Latest<'a> {
 
 impl<'a> Latest<'a> {
     /// From a `result` or `error` member.
-    pub(super) fn read(fragment: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(fragment: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(fragment).ok()?;
         if let Some(error) = text.strip_prefix(r#""error":"#) {
             return Some(Self::Error(error));

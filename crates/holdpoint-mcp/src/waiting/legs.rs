@@ -8,7 +8,7 @@
 
 use super::{
     Declined, LinkFirst, Waiting,
-    state::{LinkShown, Progress, StateKey, Unsealed, is_ours},
+    state::{Kind, LinkShown, Progress, StateKey, Unsealed, kind_of},
 };
 use crate::{
     message::{CallFrame, CallMessage, Object, text_of},
@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use holdpoint_core::{CallDigest, Gate, Rejection, ToolCall};
 use http::Uri;
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use std::sync::Arc;
 
 /// The name of our one question.
@@ -28,11 +28,28 @@ const LINK_BYTES_MAX: usize = 2_048;
 const SECRET_PARAMETERS: [&str; 8] =
     ["token", "key", "secret", "sig", "signature", "auth", "password", "session"];
 
-/// What a request of a client that was told to ask again comes with; our members are not part of the call.
+/// What a request of a client that was told to come back comes with; our members are not part of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Comeback {
+pub(crate) enum Comeback {
+    /// Nobody had decided.
+    Waits(StillWaits),
+    /// The call ran, and its server asked for more.
+    GoesOn(GoesOn),
+}
+
+/// A request of a client that was told to ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StillWaits {
     state: Box<str>,
     link: LinkAnswer,
+}
+
+/// A request that brings what the server asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GoesOn {
+    pub(crate) state: Box<str>,
+    /// The raw `inputResponses`.
+    pub(crate) said: Option<Box<str>>,
 }
 
 /// What became of the link, if the client says so.
@@ -46,8 +63,33 @@ enum LinkAnswer {
 impl Comeback {
     /// Takes our members off a call that has them: the call as it was before, and what they said.
     pub(crate) fn take_off(call: &CallMessage<'_>, text: &[u8]) -> Option<(Bytes, Self)> {
-        let state = call.extra_member("requestState").and_then(text_of).filter(|state| is_ours(state))?;
-        let answers = call.extra_member("inputResponses").and_then(|raw| Object::read(raw.get()).ok());
+        let state = call.extra_member("requestState").and_then(text_of)?;
+        let said = call.extra_member("inputResponses");
+        let comeback = match kind_of(&state)? {
+            Kind::Progress => Self::Waits(StillWaits::new(&state, said)),
+            Kind::Question => {
+                Self::GoesOn(GoesOn { state: (*state).into(), said: said.map(|raw| raw.get().into()) })
+            }
+        };
+        let call = call.without(text, &["requestState", "inputResponses"])?;
+        Some((call.into(), comeback))
+    }
+}
+
+impl Comeback {
+    /// What it is, one or the other.
+    pub(crate) fn sorted(comeback: Option<Self>) -> (Option<StillWaits>, Option<GoesOn>) {
+        match comeback {
+            Some(Self::Waits(waits)) => (Some(waits), None),
+            Some(Self::GoesOn(goes_on)) => (None, Some(goes_on)),
+            None => (None, None),
+        }
+    }
+}
+
+impl StillWaits {
+    fn new(state: &str, said: Option<&RawValue>) -> Self {
+        let answers = said.and_then(|raw| Object::read(raw.get()).ok());
         let answer = answers.and_then(|answers| Object::read(answers.get(APPROVAL)?.get()).ok());
         let action = answer.and_then(|answer| answer.get("action").and_then(text_of));
         let link = match action.as_deref() {
@@ -55,8 +97,7 @@ impl Comeback {
             // Whatever else it says, it says that the client goes on.
             Some(_) | None => LinkAnswer::Opened,
         };
-        let call = call.without(text, &["requestState", "inputResponses"])?;
-        Some((call.into(), Self { state: state.into(), link }))
+        Self { state: state.into(), link }
     }
 }
 
@@ -86,7 +127,7 @@ impl Later {
     /// Reads what a request came with. The error: it is not ours, or not for this call.
     pub(crate) fn of(
         waiting: &Waiting,
-        comeback: Option<&Comeback>,
+        comeback: Option<&StillWaits>,
         declined: Declined,
         call: &ToolCall,
         (key, gate): (&StateKey, &Arc<Gate>),

@@ -2,6 +2,7 @@
 
 use crate::{
     era::{Legacy, event, json_of, modern, modern_as, parsed, soon},
+    house::status,
     web::{Stream, Web},
 };
 use holdpoint_core::HoldState;
@@ -324,13 +325,32 @@ async fn a_session_that_ended_is_opened_again_but_no_call_is_sent_again() {
         assert!(asked.text().contains("tools/call"));
         asked.answer(404, &[], "gone");
     });
-    assert_eq!(json_of(refused).await["result"]["isError"], true);
+    assert_eq!(refused.status(), 502, "nobody knows whether it ran");
     assert_eq!(server.count("tools/call").await, 1);
     let (_, ()) = tokio::join!(modern(&server.web, 3, "tools/list", json!({})), async {
         let asked = server.request().await;
         assert_eq!(asked.headers["mcp-session-id"], "s-3");
         tools(asked);
     });
+}
+
+/// By the protocol a 404 means that the session is over and nothing was carried out. A session that was lost in the middle
+/// of a call is answered in the same way.
+#[tokio::test]
+async fn an_approved_call_that_is_answered_with_a_404_may_have_run() {
+    let server = legacy().await;
+    server.web.house.approver.decide_all(Verdict::Approve);
+    let (lost, ()) = tokio::join!(modern(&server.web, 1, "tools/call", call("a")), async {
+        server.request().await.answer(404, &[], "gone");
+    });
+    let again = modern(&server.web, 2, "tools/call", call("a")).await;
+    for answer in [lost, again] {
+        let told = json_of(answer).await;
+        assert_eq!(status(&told.to_string()), "outcome_unknown");
+    }
+    assert_eq!(server.web.house.journal.states(), [HoldState::Unknown]);
+    assert_eq!(server.web.house.approver.submitted().len(), 1);
+    assert_eq!(server.count("tools/call").await, 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod asking;
 mod batches;
 mod children_lives;
 mod children_sessions;
