@@ -131,7 +131,7 @@ impl Carrier {
             let id = random::unguessable().ok_or(Unasked::NotOnRecord)?;
             let id = TicketId::new(format!("{PREFIX}{id}"));
             let request = TicketRequest::new(Vec::new());
-            match completion.open_ticket(id, request, KEPT).await.map_err(on_record)? {
+            match completion.open_ticket(id, request, KEPT).await.map_err(|error| on_record(&error))? {
                 Some(ticket) => {
                     opened = ticket;
                     &opened
@@ -160,7 +160,11 @@ impl Carrier {
             );
             return Err(Unasked::NotOnRecord);
         }
-        match tickets.answer(ticket, StoredResult::new(answer), kept).await.map_err(on_record)? {
+        match tickets
+            .answer(ticket, StoredResult::new(answer), kept)
+            .await
+            .map_err(|error| on_record(&error))?
+        {
             Moved::Yes => Ok(()),
             Moved::No => Err(Unasked::NotOnRecord),
         }
@@ -186,8 +190,8 @@ impl Guard {
         // Forgotten, it is as little ours as one that never was.
         let ticket = found.ok_or_else(|| unsealed(crate::waiting::Unsealed))?;
         let gone_on = || reply::ended(frame, &Ended::GoneOnWith);
-        let state = state_in(&ticket, round).ok_or_else(gone_on)?;
-        let leg = leg_of(frame, comeback, state.as_deref());
+        let question = open_in(&ticket, round).ok_or_else(gone_on)?;
+        let leg = leg_of(frame, comeback, question.state.as_deref());
         let leg = leg.ok_or_else(|| reply::ended(frame, &Ended::NotSent))?;
         match self.gate.continue_run(&ticket, call, caller).await {
             Ok(Continued::Run(permitted)) => {
@@ -211,13 +215,19 @@ enum Asks {
     More(Option<String>),
 }
 
+/// A question that nobody has answered.
+struct OpenQuestion {
+    /// The server's raw state, if it has one.
+    state: Option<String>,
+}
+
 /// Why a question is not put to the client.
 enum Unasked {
     TooOften,
     NotOnRecord,
 }
 
-fn on_record(error: JournalError) -> Unasked {
+fn on_record(error: &JournalError) -> Unasked {
     tracing::error!(%error, "what a server asks for could not be put on record");
     Unasked::NotOnRecord
 }
@@ -233,13 +243,13 @@ fn kept(state: Option<&str>) -> Vec<u8> {
     format!(r#""result":{{"resultType":"input_required"{state}}}"#).into_bytes()
 }
 
-/// The server's state of the question that `round` asks. `None`: it is answered already.
-fn state_in(ticket: &Ticket, round: u32) -> Option<Option<String>> {
+/// The question that `round` asks. `None`: it is answered already.
+fn open_in(ticket: &Ticket, round: u32) -> Option<OpenQuestion> {
     if ticket.state != TicketState::Answered || ticket.round != round {
         return None;
     }
     match Latest::read(ticket.answer.as_ref()?.as_bytes())? {
-        Latest::Asks { state, .. } => Some(state.map(str::to_owned)),
+        Latest::Asks { state, .. } => Some(OpenQuestion { state: state.map(str::to_owned) }),
         Latest::Result(_) | Latest::Error(_) | Latest::AtServer(_) => None,
     }
 }
