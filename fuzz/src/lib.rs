@@ -5,7 +5,7 @@ use holdpoint_core::{
     ServerName, TaskId, ToolCall,
 };
 use holdpoint_mcp::{
-    Action, Guard, MemoryPins, Place, ToolActions,
+    Action, Guard, MemoryPins, Place, StateKey, ToolActions,
     stdio::{StdioOptions, relay},
 };
 use holdpoint_testkit::{ManualClock, MemoryJournal, ScriptedApprover};
@@ -58,7 +58,7 @@ fn options() -> StdioOptions {
         gate: Arc::new(gate),
         actions: Arc::new(Never),
         pins: Arc::new(MemoryPins::new()),
-        default_patience: None,
+        states: StateKey::new([7; 32]),
     };
     let mut options = StdioOptions::new(guard, Principal::new("p"), TaskId::new("t"));
     options.line_bytes_max = LINE_BYTES_MAX;

@@ -2,7 +2,7 @@
 
 use crate::{
     actions::{Action, ToolActions},
-    catalog::{Catalog, ListError, NoTool, Schemas, ToolSource},
+    catalog::{Catalog, ListError, NoTool, Schemas, Tool, ToolSource},
     message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
     pins::Pins,
     reply::{self, Ended},
@@ -217,19 +217,19 @@ impl Reading {
         Ok(Self { frame, protocol, client, comeback, name, action, unread, read, task })
     }
 
-    /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. The
-    /// error is the answer to the call.
+    /// Whether the arguments may be shown to a person: the tool exists, is the accepted one, and they fit it. With the tool,
+    /// unless the call is denied. The error is the answer to the call.
     pub(crate) async fn into_call(
         self,
         guard: &Guard,
         catalog: &Catalog,
         source: &dyn ToolSource,
         principal: &Principal,
-    ) -> Result<ToolCall, Answer> {
+    ) -> Result<(ToolCall, Option<Arc<Tool>>), Answer> {
         let Self { frame, comeback, name, action, unread, read, task, .. } = self;
         let tool = match action {
             // The kernel says no whatever the tool is like.
-            Action::Deny => return Ok(guard.call(principal, task, ToolName::new(name))),
+            Action::Deny => return Ok((guard.call(principal, task, ToolName::new(name)), None)),
             Action::Pass | Action::PassUnlessWarned | Action::Once | Action::Gate => {
                 catalog.accepted(source, &name).await
             }
@@ -250,7 +250,7 @@ impl Reading {
         let (name, definition, warning) = (tool.name.clone(), Some(tool.digest), tool.warning);
         let mut call = ToolCall { arguments, definition, warning, ..guard.call(principal, task, name) };
         call.extra.extend(extra);
-        Ok(call)
+        Ok((call, Some(tool)))
     }
 }
 

@@ -20,7 +20,7 @@
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
 //!
-//! That headers of the client's own are what was approved: they pass, and neither the digest nor the reviewer sees them. A
+//! That headers of the client's own are what was approved: they pass, but for names with `_`, and neither the digest nor the reviewer sees them. A
 //! server must not let them change what a tool does. Only those in which a tool wants to see its parameters (`x-mcp-header`)
 //! are compared with the arguments.
 

@@ -170,7 +170,7 @@ fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
     if method == TOOLS_CALL {
         return CallMessage::read(text, id, params).map(|call| Single::Call(Box::new(call)));
     }
-    if holdpoint_core::same_key(method.trim(), TOOLS_CALL) {
+    if holdpoint_core::same_key(object::bare(&method), TOOLS_CALL) {
         let problem = "`method` is `tools/call` in another spelling";
         return Err(Refused::new(echo, INVALID_REQUEST, problem));
     }

@@ -360,7 +360,8 @@ fn hosts(args: &UpArgs) -> Result<Vec<String>> {
         return Ok(Vec::new());
     };
     let url: http::Uri = url.parse().with_context(|| format!("--public-url `{url}` is not a URL"))?;
-    Ok(url.authority().map(|authority| authority.as_str().to_owned()).into_iter().collect())
+    // Without the port: what stands in front of us may have another one.
+    Ok(url.host().map(str::to_owned).into_iter().collect())
 }
 
 /// An address that this machine can connect to: "all addresses" is not one.

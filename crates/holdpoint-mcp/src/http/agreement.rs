@@ -17,6 +17,13 @@ use std::borrow::Cow;
 /// Parameters are looked for so deep in a tool's schema.
 const DEPTH_MAX: usize = 32;
 
+/// Whether headers have to repeat the arguments. What is there must agree, or a gateway that goes by it is led astray.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Must,
+    MayBeMissing,
+}
+
 /// Two parts of a request that do not agree.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Disagreement {
@@ -122,7 +129,12 @@ impl<'a> Stated<'a> {
 }
 
 /// The parameters that a tool wants to see in headers as well (`x-mcp-header`).
-pub(super) fn of_params(headers: &HeaderMap, tool: &Tool, arguments: &Arguments) -> Result<(), Disagreement> {
+pub(super) fn of_params(
+    headers: &HeaderMap,
+    need: Need,
+    tool: &Tool,
+    arguments: &Arguments,
+) -> Result<(), Disagreement> {
     // Nobody is asked about them, and the server compares them itself.
     if arguments.is_unread() {
         return Ok(());
@@ -130,13 +142,14 @@ pub(super) fn of_params(headers: &HeaderMap, tool: &Tool, arguments: &Arguments)
     let nothing = serde_json::Map::new();
     let arguments = arguments.as_map().unwrap_or(&nothing);
     match tool.input_schema() {
-        Some(schema) => of_properties(headers, schema, arguments, DEPTH_MAX),
+        Some(schema) => of_properties(headers, need, schema, arguments, DEPTH_MAX),
         None => Ok(()),
     }
 }
 
 fn of_properties(
     headers: &HeaderMap,
+    need: Need,
     schema: &Value,
     arguments: &serde_json::Map<String, Value>,
     depth: usize,
@@ -151,17 +164,18 @@ fn of_properties(
         let argument = arguments.get(name);
         if let Some(header) = property.get("x-mcp-header").and_then(Value::as_str) {
             let header = format!("Mcp-Param-{header}");
-            if !shows(headers, &header, argument) {
+            if !shows(headers, need, &header, argument) {
                 return Err(Disagreement::header(&header));
             }
         }
-        of_properties(headers, property, argument.and_then(Value::as_object).unwrap_or(&nothing), deeper)?;
+        let inner = argument.and_then(Value::as_object).unwrap_or(&nothing);
+        of_properties(headers, need, property, inner, deeper)?;
     }
     Ok(())
 }
 
 /// Whether a header shows an argument, and nothing where there is none.
-fn shows(headers: &HeaderMap, header: &str, argument: Option<&Value>) -> bool {
+fn shows(headers: &HeaderMap, need: Need, header: &str, argument: Option<&Value>) -> bool {
     // A name that no header can have: no client can send it.
     let Ok(header) = HeaderName::try_from(header) else {
         return true;
@@ -173,6 +187,7 @@ fn shows(headers: &HeaderMap, header: &str, argument: Option<&Value>) -> bool {
     };
     match (single(headers, &header), shown) {
         (Ok(None), None) => true,
+        (Ok(None), Some(_)) => need == Need::MayBeMissing,
         (Ok(Some(value)), Some(shown)) => decoded(value).is_some_and(|value| value == shown),
         (Ok(_) | Err(()), _) => false,
     }

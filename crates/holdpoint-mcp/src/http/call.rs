@@ -1,7 +1,9 @@
 //! One tool call on its way from the client, through the kernel, to the server.
 
 use super::{
-    Proxy, agreement, authenticated,
+    Proxy,
+    agreement::{self, Need},
+    authenticated,
     body::{self, ProxyBody},
     checks, early,
     own::Own,
@@ -182,16 +184,17 @@ impl Proxy {
             Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
         let (client, comeback) = (reading.client.clone(), reading.comeback.clone());
-        let call = match reading.into_call(guard, &session.catalog, &*source, session.principal()).await {
-            Ok(call) => call,
+        let read = reading.into_call(guard, &session.catalog, &*source, session.principal()).await;
+        let (call, tool) = match read {
+            Ok(read) => read,
             Err(Answer { status, message }) => {
                 let status = status.and_then(|status| StatusCode::from_u16(status).ok());
                 return body::json(status.unwrap_or(StatusCode::OK), message);
             }
         };
-        if frame.modern
-            && let Some(tool) = session.catalog.at_hand(call.tool.as_str())
-            && let Err(found) = agreement::of_params(&parts.headers, &tool, &call.arguments)
+        let need = if frame.modern { Need::Must } else { Need::MayBeMissing };
+        if let Some(tool) = tool
+            && let Err(found) = agreement::of_params(&parts.headers, need, &tool, &call.arguments)
         {
             let refused = reply::error(Some(&frame.id_raw), found.code, &found.problem);
             return body::json(StatusCode::BAD_REQUEST, refused);

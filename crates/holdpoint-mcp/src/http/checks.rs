@@ -129,9 +129,12 @@ pub(super) fn content(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut kind = kind.split(';').map(str::trim);
     let is_json = kind.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
     let is_utf8 = kind.all(|parameter| {
-        let charset =
-            parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-        charset.is_none_or(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
+        let parameter = parameter.to_ascii_lowercase();
+        match parameter.split_once('=').filter(|(name, _)| name.trim_end() == "charset") {
+            Some((_, value)) => value.trim().trim_matches('"') == "utf-8",
+            // RFC 2231 has parameters in pieces (`charset*0`), and RFC 822 has comments: not every reader sees the same.
+            None => !parameter.contains("charset") && !parameter.contains(['*', '(', '\\']),
+        }
     });
     if is_json && is_utf8 { Ok(()) } else { refuse("the content type is application/json, in UTF-8\n") }
 }
@@ -189,6 +192,11 @@ pub(crate) fn encoded(name: &str) -> Option<HeaderValue> {
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     strip_hop(headers);
     for name in &OURS {
+        headers.remove(name);
+    }
+    // Readers of CGI's kind take `_` for `-`: to them it is a header that we looked at, with another value.
+    let odd: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    for name in odd {
         headers.remove(name);
     }
 }

@@ -59,10 +59,11 @@ impl<'a> Object<'a> {
         self.0.into_iter()
     }
 
-    /// Refuses a key that a reader without regard for case, or for space around it, would take for one of `names`.
+    /// Refuses a key that a lenient reader would take for one of `names`: without regard for case, or by what is [`bare`] of it.
     pub(crate) fn refuse_variants_of(&self, names: &[&str]) -> Result<(), Flaw> {
         for (key, _) in &self.0 {
-            if let Some(name) = names.iter().find(|name| key != *name && same(key.trim(), name)) {
+            let bare = bare(key);
+            if let Some(name) = names.iter().find(|name| key != *name && same(bare, name)) {
                 return Err(Flaw::Ambiguous(format!(
                     "has the key `{}`, which some read as `{name}`",
                     shown(key)
@@ -95,6 +96,16 @@ pub(crate) fn replaced(whole: &str, part: &str, text: &str) -> Option<String> {
     let place = place(whole, part);
     let (before, after) = (whole.get(..place.start)?, whole.get(place.end..)?);
     Some([before, text, after].concat())
+}
+
+/// What of a name is left to a reader that trims it, or that ends text at a NUL. What is trimmed is more in some languages
+/// than in others: control characters in Java, the byte order mark in JavaScript.
+pub(super) fn bare(name: &str) -> &str {
+    if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return name;
+    }
+    let trimmed = name.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    trimmed.split('\0').next().unwrap_or_default()
 }
 
 fn same(a: &str, b: &str) -> bool {

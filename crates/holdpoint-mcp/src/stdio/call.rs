@@ -228,7 +228,7 @@ impl Session {
         let source = Arc::new(Own { session: Arc::clone(self), protocol: protocol.clone() });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
         let call = match reading.into_call(guard, &self.catalog, &*source, principal).await {
-            Ok(call) => call,
+            Ok((call, _tool)) => call,
             Err(answer) => return self.unless_cancelled(frame, Outcome::Ours(answer.message)),
         };
         let (waited, goes_on) = Comeback::sorted(comeback);

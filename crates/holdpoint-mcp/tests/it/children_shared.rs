@@ -239,3 +239,28 @@ async fn a_held_call_runs_once_and_one_whose_client_left_never() {
     let quiet = tokio::time::timeout(Duration::from_secs(5), child.next()).await;
     assert!(quiet.is_err(), "{quiet:?}");
 }
+
+/// It asks more than it reads answers: what waits for it stays within bounds, and it can be talked to again.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_only_asks_is_not_answered_without_end() {
+    const ASKED: usize = 20_000;
+    let family = Family::with(|limits| limits.waiting_bytes_max = 64 << 10);
+    let (answer, answered) = tokio::join!(family.ask("1", "x/y", ""), async {
+        let mut child = family.child().await;
+        let id = id_of(&child.heard().await);
+        for n in 0..ASKED {
+            child.say(&format!(r#"{{"id":{n},"method":"roots/list"}}"#)).await;
+        }
+        let mut answered = 0;
+        while let Ok(line) = tokio::time::timeout(Duration::from_millis(1), child.next()).await {
+            assert!(line.unwrap().contains("-32601"));
+            answered += 1;
+        }
+        child.say(r#"{"id":"last","method":"roots/list"}"#).await;
+        assert_eq!(id_of(&child.heard().await), r#""last""#);
+        child.say(&format!(r#"{{"id":{id},"result":{{}}}}"#)).await;
+        answered
+    });
+    assert_eq!(text(answer).await, r#"{"id":1,"result":{}}"#);
+    assert!((1..ASKED / 4).contains(&answered), "{answered} of {ASKED}");
+}

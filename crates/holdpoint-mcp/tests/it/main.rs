@@ -9,6 +9,7 @@
 )]
 
 mod asking;
+mod attacks;
 mod batches;
 mod children_lives;
 mod children_sessions;

@@ -337,6 +337,8 @@ impl Link {
             Routed::Nobody => {
                 tracing::debug!(server = %self.server, "the server said something that belongs to nobody");
             }
+            // It asks and does not read: it gets no more answers than it takes.
+            Routed::Unanswerable(_) if self.outbox.waiting_bytes() > self.limits.waiting_bytes_max => {}
             Routed::Unanswerable(id) => {
                 let problem = "no client can be asked";
                 self.outbox.push_message(&reply::error(Some(&id), METHOD_NOT_FOUND, problem));

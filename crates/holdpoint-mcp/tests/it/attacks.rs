@@ -1,0 +1,122 @@
+//! Attacks that some server's reading of HTTP or JSON would let through: what it could take for a call, or for another one,
+//! does not reach it.
+
+use crate::{
+    family::id_of,
+    house::{code, result_of},
+    web::{Web, text},
+};
+use holdpoint_testkit::Verdict;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+/// `tools/call` to a reader of UTF-7, and a method that nobody knows to us.
+const IN_UTF_7: &str = r#"{"jsonrpc":"2.0","id":7,"method":"+AHQ-ools/call","params":{"name":"write"}}"#;
+
+/// RFC 2231: parameters in pieces, or with a language. Python's reader of headers puts them together again.
+#[tokio::test]
+async fn no_spelling_of_a_content_type_names_another_character_set() {
+    let web = Web::new().await;
+    for parameters in [
+        "charset*=utf-7''",
+        "charset*=us-ascii'en'utf-7",
+        "charset*0=utf-7",
+        "charset*0=utf; charset*1=-7",
+        "charset*0*=''utf-7",
+        "CHARSET*0 = utf-7",
+        "charset=utf-8; charset*0=utf-7",
+        "charset=utf-8; charset=utf-7",
+        "charset='utf-7'",
+        r#"charset="utf\-7""#,
+        r#"a="; charset=utf-7""#,
+    ] {
+        let kind = format!("application/json; {parameters}");
+        let headers = [("content-type", &*kind), ("accept", "application/json, text/event-stream")];
+        let answer = web.send(Method::POST, &headers, IN_UTF_7).await;
+        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
+    }
+    web.server_saw_nothing().await;
+}
+
+const MOVE: &str = r#"[{"name":"move","inputSchema":{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"}}}}]"#;
+
+/// The list of tools that the call is compared with is stale again by the time it is there.
+#[tokio::test]
+async fn headers_are_compared_with_the_arguments_however_often_the_tools_change() {
+    let web = Web::new().await;
+    let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+        "name": "move", "arguments": { "region": "us" }, "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    } })
+    .to_string();
+    let headers = [
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "move"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-param-region", "eu"),
+    ];
+    web.tools.lock().unwrap().clear();
+    let (answer, ()) = tokio::join!(web.post_with(&headers, body), async {
+        let own = web.asked().await;
+        let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let (listed, ()) = tokio::join!(web.post(list), async { web.asked().await.json("{}") });
+        assert_eq!(listed.status(), StatusCode::OK);
+        let id = id_of(own.text());
+        own.json(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":{MOVE}}}}}"#));
+    });
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(code(&text(answer).await), -32020);
+    assert_eq!(web.house.approver.submitted().len(), 0);
+    web.server_saw_nothing().await;
+}
+
+/// In the handshake era nobody has to send these headers. A gateway may go by them all the same.
+#[tokio::test]
+async fn a_call_of_a_session_sends_no_header_that_contradicts_its_arguments() {
+    let web = Web::new().await;
+    *web.tools.lock().unwrap() = MOVE.into();
+    let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"move","arguments":{"region":"us"}}}"#;
+    for headers in
+        [&[("mcp-param-region", "eu")][..], &[("mcp-param-region", "us"), ("mcp-param-region", "us")]]
+    {
+        let answer = web.post_with(headers, body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{headers:?}");
+        assert_eq!(code(&text(answer).await), -32020);
+    }
+    assert_eq!(web.house.approver.submitted().len(), 0);
+    web.server_saw_nothing().await;
+    web.house.approver.decide_all(Verdict::Approve);
+    for headers in [&[][..], &[("mcp-param-region", "us")]] {
+        let (answer, ()) = tokio::join!(web.post_with(headers, body), async {
+            let asked = web.asked().await;
+            assert_eq!(asked.text(), body);
+            asked.json(result_of("7", "moved"));
+        });
+        assert_eq!(text(answer).await, result_of("7", "moved"));
+    }
+}
+
+/// Readers of CGI's kind (WSGI, PHP) take `_` for `-`: to them these are the headers that were compared, or the session that
+/// was looked up, with other values.
+#[tokio::test]
+async fn a_header_that_some_read_as_another_does_not_reach_the_server() {
+    let web = Web::new().await;
+    let headers = [
+        ("mcp_session_id", "somebody-elses"),
+        ("mcp_method", "tools/call"),
+        ("content_type", "application/json; charset=utf-7"),
+        ("x_api_key", "mine"),
+        ("x-mine", "passes"),
+    ];
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let (answer, ()) = tokio::join!(web.post_with(&headers, ping), async {
+        let asked = web.asked().await;
+        let odd: Vec<_> = asked.headers.keys().filter(|name| name.as_str().contains('_')).collect();
+        assert!(odd.is_empty(), "{odd:?}");
+        assert_eq!(asked.headers["x-mine"], "passes");
+        asked.json("{}");
+    });
+    assert_eq!(answer.status(), StatusCode::OK);
+}
