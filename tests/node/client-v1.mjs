@@ -2,18 +2,25 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { drive, emit, requestOptions } from './drive.mjs';
 
 await drive(async (target) => {
   const client = new Client(
     { name: 'holdpoint-e2e-v1', version: '1' },
-    { capabilities: { elicitation: {} } },
+    { capabilities: { elicitation: {}, ...(target.answers && { sampling: {}, roots: {} }) } },
   );
   client.setRequestHandler(ElicitRequestSchema, async (request) => {
     emit({ event: 'elicitation', params: request.params });
-    return { action: 'accept', content: {} };
+    return { action: 'accept', content: target.answers?.elicitation ?? {} };
   });
+  if (target.answers) {
+    client.setRequestHandler(CreateMessageRequestSchema, async (request) => {
+      emit({ event: 'sampling', params: request.params });
+      return { role: 'assistant', model: 'none', content: { type: 'text', text: target.answers.sampling } };
+    });
+    client.setRequestHandler(ListRootsRequestSchema, async () => ({ roots: [{ uri: target.answers.root }] }));
+  }
   const transport = target.stdio
     ? new StdioClientTransport({
         command: target.stdio[0],

@@ -8,14 +8,21 @@ await drive(async (target) => {
   const client = new Client(
     { name: 'holdpoint-e2e-v2', version: '1' },
     {
-      capabilities: { elicitation: { form: {}, url: {} } },
+      capabilities: { elicitation: { form: {}, url: {} }, ...(target.answers && { sampling: {}, roots: {} }) },
       versionNegotiation: { mode: era === 'legacy' || era === 'auto' ? era : { pin: era } },
     },
   );
   client.setRequestHandler('elicitation/create', async (request) => {
     emit({ event: 'elicitation', params: request.params });
-    return { action: 'accept' };
+    return { action: 'accept', ...(target.answers && { content: target.answers.elicitation }) };
   });
+  if (target.answers) {
+    client.setRequestHandler('sampling/createMessage', async (request) => {
+      emit({ event: 'sampling', params: request.params });
+      return { role: 'assistant', model: 'none', content: { type: 'text', text: target.answers.sampling } };
+    });
+    client.setRequestHandler('roots/list', async () => ({ roots: [{ uri: target.answers.root }] }));
+  }
   const transport = target.stdio
     ? new StdioClientTransport({
         command: target.stdio[0],

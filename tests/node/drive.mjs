@@ -1,7 +1,8 @@
 // One way to drive every client: commands as JSON lines on standard input, events as JSON lines on standard output.
 //
 //   argv[2]   {"stdio": ["cmd", "arg", ...], "env": {...}, "cwd": "..."} or {"http": "URL", "headers": {...}},
-//             and optionally "era": "legacy" | "auto" | "2026-07-28" (clients of one era ignore it)
+//             and optionally "era": "legacy" | "auto" | "2026-07-28" (clients of one era ignore it), and
+//             "answers": {"elicitation": {...}, "sampling": "...", "root": "file:///..."} to what a server asks
 //   stdin     {"do": "list"}
 //             {"do": "call", "id": "a", "tool": "...", "arguments": {...}, "timeout_ms": 1000, "progress": true, "reset_on_progress": true}
 //             {"do": "cancel", "id": "a"}         the call with that id, by the client's own means
@@ -10,6 +11,7 @@
 //             {"event": "tools", "tools": [...]}
 //             {"event": "progress", "id": "a", "progress": 1, "total": null, "message": null}
 //             {"event": "elicitation", "params": {...}}     accepted at once
+//             {"event": "sampling", "params": {...}}        answered at once, if there are answers
 //             {"event": "result", "id": "a", "isError": false, "text": "...", "_meta": {...}, "structuredContent": {...}}
 //             {"event": "error", "id": "a", "kind": "timeout" | "cancelled" | "protocol" | "transport", "code": -32602, "message": "..."}
 //             {"event": "closed"}

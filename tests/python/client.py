@@ -10,7 +10,7 @@ import httpx2
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import ElicitResult
+from mcp_types import CreateMessageResult, ElicitResult, ListRootsResult, Root, TextContent
 
 
 def emit(event, **fields):
@@ -18,14 +18,28 @@ def emit(event, **fields):
     sys.stdout.flush()
 
 
-async def elicit(_context, params):
-    emit("elicitation", params=params.model_dump(mode="json", by_alias=True, exclude_none=True))
-    return ElicitResult(action="accept", content={})
+def answering(answers):
+    """What the client tells servers that ask; without `answers` it knows of elicitation alone."""
+
+    async def elicit(_context, params):
+        emit("elicitation", params=params.model_dump(mode="json", by_alias=True, exclude_none=True))
+        return ElicitResult(action="accept", content=answers.get("elicitation", {}))
+
+    async def sample(_context, params):
+        emit("sampling", params=params.model_dump(mode="json", by_alias=True, exclude_none=True))
+        said = TextContent(type="text", text=answers["sampling"])
+        return CreateMessageResult(role="assistant", model="none", content=said)
+
+    async def roots(_context):
+        return ListRootsResult(roots=[Root(uri=answers["root"])])
+
+    asked = {"sampling_callback": sample, "list_roots_callback": roots} if answers else {}
+    return {"elicitation_callback": elicit, **asked}
 
 
 @contextlib.asynccontextmanager
 async def connection(target):
-    options = {"mode": target.get("era", "auto"), "elicitation_callback": elicit}
+    options = {"mode": target.get("era", "auto"), **answering(target.get("answers", {}))}
     if "stdio" in target:
         command, *arguments = target["stdio"]
         server = StdioServerParameters(

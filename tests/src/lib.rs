@@ -103,6 +103,8 @@ pub enum ToolServer<'a> {
     Memory,
     /// Has a tool for every corner of the protocol.
     Everything,
+    /// Of our own, on the TypeScript SDK: speaks 2026-07-28 alone, and has a tool that asks the client for things.
+    Modern,
 }
 
 impl ToolServer<'_> {
@@ -113,6 +115,10 @@ impl ToolServer<'_> {
             Self::Filesystem(folder) => ("server-filesystem", Some(folder.display().to_string())),
             Self::Memory => ("server-memory", None),
             Self::Everything => ("server-everything", Some("stdio".to_owned())),
+            Self::Modern => {
+                let script = here().join("node/modern.mjs");
+                return vec![node().display().to_string(), script.display().to_string()];
+            }
         };
         let script =
             here().join("node/node_modules/@modelcontextprotocol").join(package).join("dist/index.js");
