@@ -103,7 +103,10 @@ impl ModernServer {
             return refuse("the Mcp-Session-Id header is missing: send `initialize` first");
         };
         let Some(session) = self.sessions.of(named, principal) else {
-            return Ok(wire::empty(StatusCode::NOT_FOUND));
+            // An answer, and not only a status: of a call that waited it is certain then that it did not run.
+            let id = if let Said::Request(request) = &said { Some(request.id_raw) } else { None };
+            let problem = "there is no such session, or not any more";
+            return Ok(wire::error(StatusCode::NOT_FOUND, id, INVALID_REQUEST, problem));
         };
         match said {
             Said::Request(request) => self.request(session, &request, headers).await,

@@ -16,8 +16,8 @@ use std::{
     },
 };
 
-/// More sessions than this and the oldest in which no call waits is forgotten: its tools are read again, and whoever
-/// uses it next owns it. A session with a call that waits is kept, or its cancellation would not find it; there are at
+/// More sessions than this and the oldest in which no call waits is forgotten, of the same principal where there is one: its
+/// tools are read again, and whoever uses it next owns it. A session with a call that waits is kept, or its cancellation would not find it; there are at
 /// most as many of them as calls that wait, which are fewer.
 const SESSIONS_MAX: usize = 4_096;
 
@@ -136,13 +136,21 @@ impl Sessions {
 impl Known {
     fn insert(&mut self, key: Key, session: Arc<Session>) {
         if self.by_key.len() >= SESSIONS_MAX
-            && let Some(oldest) = self.oldest_first.iter().position(|key| self.is_idle(key))
+            && let Some(oldest) = self.oldest_idle(&session.principal)
             && let Some(oldest) = self.oldest_first.remove(oldest)
         {
             self.by_key.remove(&oldest);
         }
         self.oldest_first.push_back(key.clone());
         self.by_key.insert(key, session);
+    }
+
+    /// Who opens more than there is room for loses sessions of their own, not those of others.
+    fn oldest_idle(&self, principal: &Principal) -> Option<usize> {
+        let is_theirs = |key: &Key| self.by_key.get(key).is_some_and(|other| other.principal == *principal);
+        let mut keys = self.oldest_first.iter();
+        let own = keys.position(|key| is_theirs(key) && self.is_idle(key));
+        own.or_else(|| self.oldest_first.iter().position(|key| self.is_idle(key)))
     }
 
     /// Whether nobody could want to withdraw anything in the session.

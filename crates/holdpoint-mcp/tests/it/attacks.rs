@@ -6,8 +6,12 @@ use crate::{
     house::{code, result_of},
     web::{Web, text},
 };
+use bytes::Bytes;
+use holdpoint_core::Principal;
+use holdpoint_mcp::{Action, http::Authenticated};
 use holdpoint_testkit::Verdict;
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
 use serde_json::json;
 
 /// `tools/call` to a reader of UTF-7, and a method that nobody knows to us.
@@ -119,4 +123,47 @@ async fn a_header_that_some_read_as_another_does_not_reach_the_server() {
         asked.json("{}");
     });
     assert_eq!(answer.status(), StatusCode::OK);
+}
+
+/// Whose session it is must not be forgotten because somebody else opens others.
+#[tokio::test]
+async fn a_flood_of_sessions_takes_nobody_elses() {
+    const FLOOD: usize = 10_000;
+    let web = Web::new().await;
+    // Looked up, and refused for what it is: nothing reaches the server.
+    let knock = async |principal: &str, session: &str| {
+        let request = Request::post("http://localhost/servers/files/mcp").header("mcp-session-id", session);
+        let caller = Authenticated::standing(Principal::new(principal));
+        web.proxy.serve(request.body(Full::new(Bytes::new())).unwrap(), caller).await.status()
+    };
+    assert_eq!(knock("a", "of-a").await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(knock("b", "of-a").await, StatusCode::NOT_FOUND);
+    for n in 0..FLOOD {
+        assert_eq!(knock("b", &n.to_string()).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    assert_eq!(knock("b", "of-a").await, StatusCode::NOT_FOUND);
+    // There is a bound all the same: the first of the flood are nobody's any more.
+    assert_eq!(knock("a", "0").await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(knock("a", &(FLOOD - 1).to_string()).await, StatusCode::NOT_FOUND);
+}
+
+/// It says which server a call is for, of those with one name, and is in the digest: an approval for the one would be good
+/// at another.
+#[tokio::test]
+async fn no_client_says_which_place_its_call_is_for() {
+    let web = Web::new().await;
+    for (action, key) in [
+        (Action::Gate, "dev.holdpoint/place"),
+        (Action::Once, "dev.holdpoint/place"),
+        (Action::Gate, r"dev.holdpoint\u002fplace"),
+    ] {
+        web.house.set("write", action);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"write","arguments":{{"path":"a"}},"{key}":"there"}}}}"#
+        );
+        let answer = text(web.post(body).await).await;
+        assert_eq!(code(&answer), -32602, "{answer}");
+    }
+    assert_eq!(web.house.approver.submitted().len(), 0);
+    web.server_saw_nothing().await;
 }

@@ -361,3 +361,27 @@ async fn a_client_of_the_servers_era_passes_untouched() {
     assert_eq!(answer.status(), 418);
     assert_eq!(text(answer).await, r#" {"jsonrpc":"2.0","id":1,"result":{"resultType":"complete"}} "#);
 }
+
+/// A call that waits at the gate is not under way at the bridge, and its session is not for others to end.
+#[tokio::test]
+async fn a_flood_of_sessions_does_not_end_that_of_a_call_that_waits() {
+    let client = Client::new(json!({})).await;
+    let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+    let flood = async {
+        client.web.house.approver.until_waiting(1).await;
+        for _ in 0..1_100 {
+            let opened = client.web.post_with(&[("x-test-principal", "somebody")], initialize);
+            let (opened, ()) = tokio::join!(opened, async {
+                let result = json!({ "supportedVersions": ["2026-07-28"], "capabilities": { "tools": {} } });
+                finish(client.web.asked().await, &result);
+            });
+            assert_eq!(opened.status(), 200);
+        }
+        client.web.house.approver.decide("THR-1", Verdict::Approve);
+        finish(client.web.asked().await, &json!({ "resultType": "complete", "content": [] }));
+    };
+    let (answer, ()) = tokio::join!(client.ask(7, "tools/call", write("a")), flood);
+    let answer = text(answer).await;
+    assert!(answer.contains(r#""result":{"content":[]}"#), "{answer}");
+    assert_eq!(client.web.house.journal.states(), [HoldState::Done]);
+}

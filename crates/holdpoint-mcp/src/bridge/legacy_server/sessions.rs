@@ -9,8 +9,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// More sessions than this with one server, and the one that was not used for the longest time ends. One with a request
-/// under way is kept.
+/// More sessions than this with one server, and the one that was not used for the longest time ends, of the same principal
+/// where there is one. One with a request under way is kept.
 const SESSIONS_MAX: usize = 256;
 /// What a client says that names itself in no way.
 const NOBODY: &str = r#"{"name":"unknown","version":"0"}"#;
@@ -45,7 +45,8 @@ impl Sessions {
         let key = (principal.clone(), client.clone());
         if !known.contains_key(&key) && known.len() >= SESSIONS_MAX {
             let idle = known.iter().filter(|(_, (slot, _))| is_idle(slot));
-            let oldest = idle.min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone())?;
+            let least = idle.min_by_key(|((whose, _), (_, used))| (whose != principal, *used));
+            let oldest = least.map(|(key, _)| key.clone())?;
             known.remove(&oldest);
         }
         let (slot, used) = known.entry(key).or_insert_with(|| (Slot::default(), Instant::now()));

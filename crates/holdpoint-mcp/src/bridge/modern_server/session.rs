@@ -14,8 +14,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// More sessions than this, and the one that was not used for the longest time ends; its client is told by a 404 and opens
-/// another. One with a request under way is kept.
+/// More sessions than this, and the one that was not used for the longest time ends, of the same principal where there is one;
+/// its client is told by a 404 and opens another. One with a request under way is kept.
 const SESSIONS_MAX: usize = 1_024;
 /// More subscriptions than this in one session are not taken up.
 const URIS_MAX: usize = 1_024;
@@ -161,7 +161,9 @@ impl Sessions {
         let mut sessions = lock(&self.0);
         if sessions.len() >= SESSIONS_MAX {
             let idle = sessions.values().filter(|session| session.is_idle());
-            let Some(oldest) = idle.min_by_key(|session| *lock(&session.used)).map(Arc::clone) else {
+            // A call that waits at the gate is not under way here, so others must not be able to end its session.
+            let least = idle.min_by_key(|other| (other.principal != session.principal, *lock(&other.used)));
+            let Some(oldest) = least.map(Arc::clone) else {
                 return false;
             };
             oldest.over.cancel();
