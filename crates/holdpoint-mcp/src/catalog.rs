@@ -30,6 +30,8 @@ use std::{
 
 const PAGES_MAX: usize = 1_000;
 const TOOLS_MAX: usize = 20_000;
+/// All pages of one list.
+const LIST_BYTES_MAX: usize = 64 << 20;
 /// The largest answer to a call of our own that is taken in.
 pub(crate) const PROBE_BYTES_MAX: usize = 1 << 20;
 /// How long the server has for one page.
@@ -223,9 +225,11 @@ pub(crate) async fn read_all(
 ) -> Result<HashMap<Box<str>, Listed>, ListError> {
     let mut tools = HashMap::new();
     let mut cursor: Option<String> = None;
+    let mut bytes_left = LIST_BYTES_MAX;
     for _ in 0..PAGES_MAX {
         let page = tokio::time::timeout(PAGE_TIMEOUT, source.page(cursor.as_deref()));
         let page = page.await.map_err(|_| ListError::TooSlow)??;
+        bytes_left = bytes_left.checked_sub(page.len()).ok_or(ListError::TooMany)?;
         cursor = read_page(&page, before, &mut tools)?;
         if tools.len() > TOOLS_MAX {
             return Err(ListError::TooMany);

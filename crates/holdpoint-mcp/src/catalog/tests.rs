@@ -3,7 +3,10 @@ use crate::{MemoryPins, reply::Ended};
 use async_trait::async_trait;
 use holdpoint_core::{Question, ServerName};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// Pages by their number, and which were asked for.
 #[derive(Debug, Default)]
@@ -72,6 +75,29 @@ async fn lists_that_cannot_be_read_are_no_lists() {
         catalog().accepted(&ambiguous, "a").await,
         Err(NoTool::Ended(Ended::DefinitionUnusable(_)))
     ));
+}
+
+/// Pages of 8 MiB, without end.
+#[derive(Debug, Default)]
+struct Fat(AtomicUsize);
+
+#[async_trait]
+impl ToolSource for Fat {
+    async fn page(&self, _: Option<&str>) -> Result<String, ListError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(format!(r#"{{"result":{{"tools":[],"nextCursor":"x"}}}}{}"#, " ".repeat(8 << 20)))
+    }
+
+    async fn probe(&self, _: &Question) -> Result<String, ListError> {
+        Err(ListError::Unreachable)
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_not_read_to_an_end_that_does_not_come() {
+    let fat = Fat::default();
+    assert!(matches!(catalog().accepted(&fat, "a").await, Err(NoTool::Unlisted(ListError::TooMany))));
+    assert!(fat.0.load(Ordering::Relaxed) < 16);
 }
 
 async fn check(schema: Value, arguments: Value) -> Result<(), Ended> {

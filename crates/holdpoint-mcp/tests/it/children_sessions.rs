@@ -2,7 +2,7 @@
 
 use crate::{
     family::{Family, INITIALIZE, Stream, text},
-    house::{result_of, status, write_call},
+    house::{House, result_of, status, write_call},
 };
 use holdpoint_core::{HoldState, Principal};
 use holdpoint_mcp::http::Authenticated;
@@ -250,4 +250,52 @@ async fn a_session_whose_call_is_held_is_in_use() {
     let (line, mut child) = serve.await.unwrap();
     assert_eq!(line, write_call("1", "a"));
     assert_eq!(child.next().await, None);
+}
+
+/// The front forgets sessions where there are too many, and takes whoever comes next for the owner. The children do not.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_the_front_forgot_is_still_its_owners() {
+    let family = Family::new();
+    let (session, mut child) = family.session().await;
+    let send = async |principal: &Principal, method: &Method, kind: &str, session: &str| {
+        let request = Request::builder().method(method).uri("http://localhost/servers/files/mcp");
+        let request = request.header("content-type", kind).header("accept", "*/*").header(NAME, session);
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let request = request.body(Full::new(bytes::Bytes::from(ping))).unwrap();
+        family.proxy.serve(request, Authenticated::standing(principal.clone())).await
+    };
+    for n in 0..4_200 {
+        // Refused for what it is, after it was looked up whose it is.
+        let owner = House::principal();
+        assert_eq!(send(&owner, &Method::POST, "text/plain", &n.to_string()).await.status(), 415);
+    }
+    let mallory = Principal::new("mallory");
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        let answer = send(&mallory, &method, "application/json", &session).await;
+        assert_eq!(answer.status(), 404, "{method}");
+        assert!(text(answer).await.contains("there is no such session"), "it was the front that refused");
+    }
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), child.next()).await.is_err(),
+        "it lives, undisturbed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_withdrawn_once_however_often_it_is_said() {
+    let family = Family::new();
+    let (session, mut child) = family.session().await;
+    let ask = r#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#;
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let (answer, ()) = tokio::join!(family.within(&session, ask), async {
+        assert_eq!(child.heard().await, ask);
+        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for _ in 0..500 {
+            assert_eq!(family.within(&session, cancel).await.status(), 202);
+            assert_eq!(child.heard().await, cancel);
+        }
+        assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() < before + 100);
+        child.say(r#"{"id":1,"result":{}}"#).await;
+    });
+    assert_eq!(text(answer).await, r#"{"id":1,"result":{}}"#);
 }

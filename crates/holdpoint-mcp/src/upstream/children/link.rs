@@ -175,7 +175,7 @@ impl Link {
 
     /// The client withdraws a request. Its answer may come all the same, but need not.
     pub(super) fn cancelled(self: &Arc<Self>, key: IdKey) {
-        let Some(mailbox) = self.lock().mailbox(&key) else {
+        let Some(mailbox) = self.lock().withdrawn(&key) else {
             return;
         };
         let link: Weak<Self> = Arc::downgrade(self);
@@ -473,6 +473,7 @@ fn call_of(
         // What the server says beside its answers is not for us.
         streams: streams && !id.starts_with(OWN_ID),
         complete: request.meta.is_complete(),
+        withdrawn: false,
     };
     Some((named.unwrap_or_else(|| key.clone()), call))
 }

@@ -73,6 +73,8 @@ pub(super) struct Call {
     pub(super) streams: bool,
     /// It said all that a stateless request has to say.
     pub(super) complete: bool,
+    /// Its client has withdrawn it.
+    pub(super) withdrawn: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +122,13 @@ impl Table {
     /// Where the answer to the request goes.
     pub(super) fn mailbox(&self, key: &IdKey) -> Option<Arc<Mailbox>> {
         self.calls.get(key).map(|call| Arc::clone(&call.mailbox))
+    }
+
+    /// Notes that its client withdrew the request. `None`: it has before, or there is none.
+    pub(super) fn withdrawn(&mut self, key: &IdKey) -> Option<Arc<Mailbox>> {
+        let call = self.calls.get_mut(key)?;
+        let before = std::mem::replace(&mut call.withdrawn, true);
+        (!before).then(|| Arc::clone(&call.mailbox))
     }
 
     /// Forgets the request, if it is still this one.
