@@ -1,6 +1,6 @@
 //! The thread that writes: whatever queued up while the last write was under way goes into the next one.
 
-use super::{Answer, Health, IfNot, Job};
+use super::{Answer, GATHER, Health, IfNot, Job};
 use crate::{
     AppendError, SignedHead, WriteError,
     body::{Body, Kind},
@@ -10,6 +10,7 @@ use crate::{
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
+    thread,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -51,6 +52,10 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut is_closed = false;
         while let Some(job) = self.jobs.blocking_recv() {
+            if !job.is_waited_for() {
+                // Whoever sends what it waits for ends this.
+                thread::park_timeout(GATHER);
+            }
             let batch = self.batch(job);
             is_closed |= !batch.closing.is_empty();
             self.write(batch);
