@@ -97,8 +97,8 @@ pub fn relayed(from_client: &[u8], from_server: &[u8]) -> Heard {
     })
 }
 
-/// Whether some reader could take `text` for a tool call: one that ignores case and white space around names, takes the
-/// first or the last of equal keys, looks into batches, or ends lines at carriage returns.
+/// Whether some reader could take `text` for a tool call: one that ignores case and white space around names, ends them at a
+/// NUL, takes the first or the last of equal keys, looks into batches, or ends lines at carriage returns.
 pub fn some_reader_sees_a_call(text: &[u8]) -> bool {
     text.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
         let text = String::from_utf8_lossy(line);
@@ -107,6 +107,12 @@ pub fn some_reader_sees_a_call(text: &[u8]) -> bool {
             || serde_json::from_str::<Vec<Members>>(text)
                 .is_ok_and(|all| all.iter().any(|Members(found)| *found))
     })
+}
+
+/// As Java, JavaScript and C see it.
+fn bare(name: &str) -> &str {
+    let trimmed = name.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    trimmed.split('\0').next().unwrap_or_default()
 }
 
 /// Whether any member, whatever its place, is the method of a tool call.
@@ -125,7 +131,7 @@ impl<'de> serde::Deserialize<'de> for Members {
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
                 let mut found = false;
                 while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    let is = |text: &str, word: &str| text.trim().to_lowercase() == word;
+                    let is = |text: &str, word: &str| bare(text).to_lowercase() == word;
                     found |=
                         is(&key, "method") && value.as_str().is_some_and(|method| is(method, "tools/call"));
                 }

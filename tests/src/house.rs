@@ -111,8 +111,13 @@ impl House {
 
     /// Gate, inbox and proxies.
     pub fn up(&self) -> Result<Server> {
+        self.up_with(&[])
+    }
+
+    /// The same with further arguments.
+    pub fn up_with(&self, arguments: &[&str]) -> Result<Server> {
         let config = self.config().display().to_string();
-        self.start(&["up", "--config", &config])
+        self.start(&[&["up", "--config", &config], arguments].concat())
     }
 
     /// Gate alone, and from now on every command finds it, as an agent of its own.

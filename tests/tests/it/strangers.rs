@@ -105,3 +105,29 @@ fn nor_does_a_proxy_without_gate() -> Result<()> {
     assert_ne!(Request::mcp(url, CALL).send()?.status, 403);
     Ok(())
 }
+
+/// The name that others know us by is ours on whatever port they come to.
+#[test]
+fn a_public_name_with_a_port_is_no_stranger() -> Result<()> {
+    let ledger = Ledger::new()?;
+    let tool_server = ledger.serve()?;
+    let house = house_at(tool_server.url())?;
+    house.configure(&json!({
+        "servers": { "ledger": { "url": tool_server.url() } }, "callers": { "required": false },
+    }))?;
+    house.tools("ledger", &json!([{ "name": "*", "action": "pass" }]))?;
+    let _up = house.up_with(&["--public-url", "https://holdpoint.example:8443"])?;
+    let running: Value = serde_json::from_str(&std::fs::read_to_string(house.data().join("server.json"))?)?;
+    let url = format!("{}/servers/ledger/mcp", running["url"].as_str().unwrap_or_default());
+    for (host, is_ours) in [
+        ("holdpoint.example:8443", true),
+        ("holdpoint.example", true),
+        ("Holdpoint.Example:443", true),
+        ("holdpoint.example.evil.test:8443", false),
+        ("evil.test:8443", false),
+    ] {
+        let answer = Request::mcp(&url, CALL).header("host", host).send()?;
+        assert_eq!(answer.status != 403, is_ours, "{host}: {answer:?}");
+    }
+    Ok(())
+}

@@ -3,7 +3,7 @@
 
 use crate::{
     family::id_of,
-    house::{code, result_of},
+    house::{code, result_of, write_call},
     web::{Web, text},
 };
 use bytes::Bytes;
@@ -13,6 +13,11 @@ use holdpoint_testkit::Verdict;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// `tools/call` to a reader of UTF-7, and a method that nobody knows to us.
 const IN_UTF_7: &str = r#"{"jsonrpc":"2.0","id":7,"method":"+AHQ-ools/call","params":{"name":"write"}}"#;
@@ -166,4 +171,76 @@ async fn no_client_says_which_place_its_call_is_for() {
     }
     assert_eq!(web.house.approver.submitted().len(), 0);
     web.server_saw_nothing().await;
+}
+
+/// Wherever two readers could see another end of a message: what the server gets was framed anew, and each call in it was
+/// looked at.
+#[tokio::test]
+async fn no_framing_hides_a_call_behind_another_message() {
+    const HOST: &str =
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: */*\r\n";
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let call = write_call("2", "a");
+    let whole = |body: &str| format!("{HOST}content-length: {}\r\n\r\n{body}", body.len());
+    let chunk = |body: &str| format!("{:x}\r\n{body}\r\n", body.len());
+    let (first, second) = (whole(ping), whole(&call));
+    let attacks = [
+        // Of these the second message is one by itself.
+        (1, format!("{first}{second}")),
+        (
+            1,
+            format!(
+                "{HOST}transfer-encoding: chunked\r\n\r\n{}0\r\nmcp-method: tools/call\r\n\r\n{second}",
+                chunk(ping)
+            ),
+        ),
+        (1, format!("{HOST}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk(&call))),
+        // Of these it is none, or the connection ends before it.
+        (
+            0,
+            format!(
+                "{HOST}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n{second}",
+                chunk(ping)
+            ),
+        ),
+        (0, format!("{HOST}content-length: {}\r\ncontent-length: 5\r\n\r\n{ping}{second}", ping.len())),
+        (0, format!("{HOST}content-length: {}\r\n\r\n{ping}{second}", ping.len() + second.len())),
+        (0, format!("{HOST}transfer-encoding: xchunked\r\n\r\n{}0\r\n\r\n{second}", chunk(ping))),
+        (0, format!("{HOST}transfer-encoding: chunked, identity\r\n\r\n{}0\r\n\r\n{second}", chunk(ping))),
+        (0, format!("{HOST}x: y\r\n content-length: 5\r\n\r\n{second}")),
+        (0, format!("{HOST}content-length : {}\r\n\r\n{ping}", ping.len())),
+        (0, format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{second}")),
+        (0, first.replace("POST /", "GET /")),
+        (0, second.replace("POST /", "DELETE /")),
+        (0, second.replace("POST /", "PUT /")),
+        (0, second.replace("POST /", "POST /\u{b}")),
+    ];
+    for (asked_about, attack) in attacks {
+        let web = Web::new().await;
+        web.house.approver.decide_all(Verdict::Reject(None));
+        let mut client = TcpStream::connect(web.address).await.unwrap();
+        client.write_all(attack.as_bytes()).await.unwrap();
+        let server = async {
+            loop {
+                let asked = web.asked().await;
+                assert!(!asked.text().contains("tools/call"), "{attack}");
+                asked.json("{}");
+            }
+        };
+        let mut told = Vec::new();
+        let client = async {
+            let mut buffer = [0; 1 << 12];
+            while let Ok(Ok(count @ 1..)) =
+                tokio::time::timeout(Duration::from_millis(200), client.read(&mut buffer)).await
+            {
+                told.extend_from_slice(&buffer[..count]);
+            }
+        };
+        tokio::select! {
+            () = client => {}
+            never = server => never,
+        }
+        let told = String::from_utf8_lossy(&told);
+        assert_eq!(web.house.approver.submitted().len(), asked_about, "{attack}\n{told}");
+    }
 }
