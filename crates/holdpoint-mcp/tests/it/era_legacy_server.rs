@@ -415,3 +415,20 @@ async fn a_client_with_a_handshake_passes_untouched_and_without_the_setting_ever
     assert_eq!(answer.status(), 400);
     assert_eq!(crate::web::text(answer).await, " {\"x\": 1} ");
 }
+
+/// Nobody takes the answers: no more of them are kept than there is room for.
+#[tokio::test]
+async fn a_server_that_only_asks_is_not_answered_without_end() {
+    let server = legacy().await;
+    assert_eq!(modern(&server.web, 1, "server/discover", json!({})).await.status(), 200);
+    let stream = server.stream().await;
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for n in 0..2_000 {
+        let ask = json!({ "jsonrpc": "2.0", "id": format!("s{n}"), "method": "roots/list" });
+        stream.send(event(&ask)).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let more = tokio::runtime::Handle::current().metrics().num_alive_tasks().saturating_sub(before);
+    assert!(more < 1_000, "{more}");
+    assert_eq!(server.told().await["error"]["code"], -32601);
+}

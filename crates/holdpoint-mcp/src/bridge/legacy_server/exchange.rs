@@ -316,8 +316,7 @@ impl Exchange {
     fn asked(&self, request: &Request<'_>) -> Option<Next> {
         let capability: &[&str] = match &*request.method {
             "ping" => {
-                let pong = reply::answer(request.id_raw, br#""result":{}"#);
-                self.session.post_soon(String::from_utf8(pong).unwrap_or_default());
+                self.session.answer_soon(reply::answer(request.id_raw, br#""result":{}"#));
                 return None;
             }
             "elicitation/create" if request.param("mode").as_deref() == Some("url") => {

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 /// So many messages wait for one request or one listener; further ones are lost to it.
 const HEARD_MAX: usize = 256;
+/// So many answers of ours to what the server asks are on their way at once; who asks more gets no answer.
+const ANSWERS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -53,6 +55,7 @@ pub(super) struct Session {
     calls: Mutex<HashMap<u64, mpsc::Sender<String>>>,
     listeners: Mutex<HashMap<u64, mpsc::Sender<String>>>,
     used: Mutex<Instant>,
+    answers: Arc<Semaphore>,
 }
 
 impl Session {
@@ -95,6 +98,7 @@ impl Session {
             calls: Mutex::default(),
             listeners: Mutex::default(),
             used: Mutex::new(Instant::now()),
+            answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
         });
         session.post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.into()).await?;
         tokio::spawn(hear(Arc::downgrade(&session), session.over.clone()));
@@ -150,6 +154,20 @@ impl Session {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 let _server_may_be_gone = session.post(message).await;
+            });
+        }
+    }
+
+    /// The same, for an answer: a server that asks faster than it takes them must not make us keep them.
+    pub(super) fn answer_soon(self: &Arc<Self>, answer: Vec<u8>) {
+        let Ok(place) = Arc::clone(&self.answers).try_acquire_owned() else {
+            return;
+        };
+        let (session, answer) = (Arc::clone(self), String::from_utf8(answer).unwrap_or_default());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _server_may_be_gone = session.post(answer).await;
+                drop(place);
             });
         }
     }
@@ -216,16 +234,14 @@ impl Session {
 
     /// Refuses a request of the server's.
     pub(super) fn refuse(self: &Arc<Self>, id_raw: &str, problem: &str) {
-        let message = reply::error(Some(id_raw), METHOD_NOT_FOUND, problem);
-        self.post_soon(String::from_utf8(message).unwrap_or_default());
+        self.answer_soon(reply::error(Some(id_raw), METHOD_NOT_FOUND, problem));
     }
 
     /// A message on the server's own stream. It does not say which request it belongs to.
     fn heard(self: &Arc<Self>, text: &str) {
         match Said::read(text) {
             Ok(Said::Request(request)) if request.method == "ping" => {
-                let pong = reply::answer(request.id_raw, br#""result":{}"#);
-                self.post_soon(String::from_utf8(pong).unwrap_or_default());
+                self.answer_soon(reply::answer(request.id_raw, br#""result":{}"#));
             }
             Ok(Said::Request(request)) => {
                 // Certain only where there is one request that could want to know.
