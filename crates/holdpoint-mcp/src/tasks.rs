@@ -31,6 +31,7 @@ mod driver;
 mod latest;
 mod serve;
 mod stored;
+mod theirs;
 mod wire;
 
 pub(crate) use advertise::{advertised, without_our_tasks};
@@ -40,14 +41,14 @@ pub(crate) use wire::{TaskRequest, Verb};
 
 use crate::{
     Guard,
-    message::{CallFrame, text_of},
+    message::{CallFrame, INVALID_PARAMS, Single, text_of},
     random, reply,
 };
 use async_trait::async_trait;
 use driver::Drivers;
 use holdpoint_core::{
-    Admission, Caller, Definitions, Delivery, HeldCall, PermittedCall, Probe, Proposed, Rejection, Stance,
-    Standing, Ticket, TicketId, ToolCall, Unavailable,
+    Admission, Caller, Definitions, Delivery, HeldCall, PermittedCall, Principal, Probe, Proposed, Rejection,
+    Stance, Standing, Ticket, TicketId, ToolCall, Unavailable,
 };
 use serde_json::value::RawValue;
 use std::{fmt, sync::Arc, time::Duration};
@@ -140,13 +141,14 @@ pub(crate) enum Opened {
 pub(crate) struct Tasks {
     guard: Guard,
     drivers: Drivers,
+    theirs: theirs::Theirs,
     /// What the front waits for before it ends.
     running: TaskTracker,
 }
 
 impl Tasks {
     pub(crate) fn new(guard: Guard, running: TaskTracker) -> Self {
-        Self { guard, drivers: Drivers::default(), running }
+        Self { guard, drivers: Drivers::default(), theirs: theirs::Theirs::default(), running }
     }
 
     /// Decides about a call as far as that takes no person; what waits for one becomes a task.
@@ -186,6 +188,17 @@ impl Tasks {
         let id = TicketId::new(format!("{PREFIX}{}", random::unguessable()?));
         let opened = self.guard.gate.tickets().open(held, id, stored.request(), KEPT).await;
         opened.inspect_err(|error| tracing::error!(%error, "a task could not be put on record")).ok()
+    }
+
+    /// Remembers whose the task is that the server made of an approved call, if `answer` says so.
+    pub(crate) fn note_theirs(&self, principal: &Principal, answer: &str) {
+        self.theirs.note(principal, answer);
+    }
+
+    /// The answer to a request about a task that the server made of another principal's call: the same as of none.
+    pub(crate) fn of_another(&self, principal: &Principal, messages: &[Single<'_>]) -> Option<Vec<u8>> {
+        let id = self.theirs.first_of_another(principal, messages)?;
+        Some(reply::error(Some(id), INVALID_PARAMS, "unknown task"))
     }
 
     /// The client is gone for good: what waits is left to whoever asks about it next.

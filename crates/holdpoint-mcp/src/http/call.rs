@@ -125,7 +125,9 @@ impl Outbound {
             let calls = &self.proxy.calls;
             let principal = call.principal.clone();
             let sending = async move { upstream.send(&principal, Method::POST, headers, bytes).await };
-            let reading = run::Reading { frame, questions: self.questions.clone(), bytes_max };
+            let (questions, tasks) = (self.questions.clone(), Arc::clone(&self.proxy.tasks));
+            let principal = call.principal.clone();
+            let reading = run::Reading { frame, questions, tasks, principal, bytes_max };
             return Outcome::Running(Running::start(calls, sending, reading, completion));
         }
         match self.proxy.upstream.send(&call.principal, Method::POST, headers, bytes).await {

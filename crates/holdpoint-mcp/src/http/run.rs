@@ -11,10 +11,11 @@ use crate::{
     more::Questions,
     outcome::outcome_of,
     reply::{self, Ended},
+    tasks::Tasks,
     upstream::{Reached, SendError, UpstreamBody},
 };
 use bytes::Bytes;
-use holdpoint_core::{Completion, Delivery, Outcome, StoredResult};
+use holdpoint_core::{Completion, Delivery, Outcome, Principal, StoredResult};
 use http::{HeaderMap, Response, StatusCode, header};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +42,9 @@ pub(super) struct Head {
 pub(super) struct Reading {
     pub(super) frame: Arc<CallFrame>,
     pub(super) questions: Questions,
+    /// Who hears of tasks that the server makes.
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) principal: Principal,
     pub(super) bytes_max: usize,
 }
 
@@ -150,7 +154,9 @@ impl Run {
     }
 
     async fn told(&self, answer: &str, completion: &Completion) -> Option<String> {
-        self.reading.questions.told(answer, &self.reading.frame, completion).await
+        let Reading { frame, questions, tasks, principal, .. } = &self.reading;
+        tasks.note_theirs(principal, answer);
+        questions.told(answer, frame, completion).await
     }
 
     async fn stream(self, body: UpstreamBody, completion: Completion) {

@@ -145,6 +145,9 @@ impl Proxy {
         messages: &[Single<'_>],
         session: &Arc<Session>,
     ) -> Option<Response<ProxyBody>> {
+        if let Some(refused) = self.tasks.of_another(session.principal(), messages) {
+            return Some(body::json(StatusCode::OK, refused));
+        }
         let [message] = messages else {
             return None;
         };

@@ -38,6 +38,7 @@ mod stdio_passing;
 mod stopping;
 mod tasks;
 mod tasks_stdio;
+mod their_tasks;
 mod waiting;
 mod waiting_http;
 mod web;
