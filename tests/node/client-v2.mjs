@@ -14,7 +14,8 @@ await drive(async (target) => {
   );
   client.setRequestHandler('elicitation/create', async (request) => {
     emit({ event: 'elicitation', params: request.params });
-    return { action: 'accept', ...(target.answers && { content: target.answers.elicitation }) };
+    const content = request.params.requestedSchema && target.answers?.elicitation;
+    return { action: 'accept', ...(content && { content }) };
   });
   if (target.answers) {
     client.setRequestHandler('sampling/createMessage', async (request) => {

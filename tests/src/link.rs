@@ -43,6 +43,7 @@ pub struct HttpClient {
 }
 
 const REVISION: &str = "2025-11-25";
+const STATELESS: &str = "2026-07-28";
 
 impl Link {
     /// Starts the proxy of the server `till`, and shakes hands with it.
@@ -59,6 +60,40 @@ impl Link {
                 Ok(Self::Http(up, client, Vec::new()))
             }
         }
+    }
+
+    /// The same for a client of the stateless era, which has nothing to shake hands about.
+    pub fn open_stateless(house: &House, route: Route) -> Result<Self> {
+        match route {
+            Route::Stdio => Ok(Self::Stdio(house.pipe(&house.proxy("till"))?)),
+            Route::Http => {
+                let up = house.up()?;
+                let client = HttpClient { url: up.mcp_url("till")?.to_owned(), session: String::new() };
+                Ok(Self::Http(up, client, Vec::new()))
+            }
+        }
+    }
+
+    /// The answer to a request of the stateless era, the whole message; `name`: whom it is about. An error where the proxy
+    /// went away.
+    pub fn request(&mut self, id: &str, method: &str, name: &str, params: &Value) -> Result<Value> {
+        let mut params = params.clone();
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = STATELESS.into();
+        params["_meta"]["io.modelcontextprotocol/clientInfo"] = json!({ "name": "e2e", "version": "1" });
+        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let answer = match self {
+            Self::Stdio(pipe) => {
+                pipe.say(&message)?;
+                pipe.answer_to(&json!(id))?
+            }
+            Self::Http(_, client, _) => {
+                let request = Request::mcp(&client.url, message.to_string());
+                let request = request.header("mcp-protocol-version", STATELESS).header("mcp-method", method);
+                request.header("mcp-name", name).send()?.json()
+            }
+        };
+        ensure!(answer["id"] == *id, "not an answer: {answer}");
+        Ok(answer)
     }
 
     /// The proxy.

@@ -7,6 +7,8 @@
 //! - `lose`: it runs, and its answer never comes
 //! - `lose` is also what happens to an order whose name begins with `lost`
 //! - a number: it runs, and so many bytes of its answer come
+//!
+//! With `asks` it first asks its caller, in the stateless era, and runs when it is told. Harm is done by the run.
 
 mod http;
 
@@ -61,7 +63,12 @@ impl Till {
 
     /// Every run: `{"tool": …, "arguments": …}`.
     pub fn runs(&self) -> Result<Vec<Value>> {
-        jsonl(&self.log())
+        Ok(jsonl(&self.log())?.into_iter().filter(|line| line.get("asked").is_none()).collect())
+    }
+
+    /// How often it asked its caller.
+    pub fn asked(&self) -> Result<usize> {
+        Ok(jsonl(&self.log())?.len() - self.runs()?.len())
     }
 
     fn log(&self) -> PathBuf {
@@ -128,6 +135,20 @@ impl Drawer {
     fn call(&self, id: &Value, call: &Value) -> Result<Reply> {
         let arguments = &call["arguments"];
         let order = arguments["order_id"].as_str().unwrap_or_default();
+        if arguments["asks"] == json!(true) && call.get("inputResponses").is_none() {
+            self.write_down(&json!({ "asked": true, "tool": call["name"], "arguments": arguments }))?;
+            let form = json!({ "type": "object", "properties": { "sure": { "type": "boolean" } } });
+            let question = json!({
+                "method": "elicitation/create", "params": { "message": "Sure?", "requestedSchema": form },
+            });
+            let result = json!({
+                "resultType": "input_required", "inputRequests": { "sure": question }, "requestState": order,
+            });
+            return Ok(Reply::Say(json!({ "jsonrpc": "2.0", "id": id, "result": result })));
+        }
+        anyhow::ensure!(
+            call["requestState"] == arguments["asks"].as_bool().map_or(Value::Null, |_| order.into())
+        );
         // For callers that do not know of harm.
         let named = order.starts_with("lost").then_some("lose");
         let harm = arguments["harm"].as_str().or(named).filter(|_| self.is_first(order)).unwrap_or_default();

@@ -16,7 +16,7 @@ words! {
     Kind {
         Begun, Continued, Checkpoint, Torn, Gap,
         Proposed, Held, Joined, Allowed, Decided, Redeemed, Dispatching, Completed, OutcomeUnknown, Refused,
-        Withdrawn, TooLate, Resolved,
+        Withdrawn, TooLate, Resolved, GoingOn,
     }
     /// Why a call may run.
     Grounds { Passed, Allowed, Approved, ApprovedWithoutToken }

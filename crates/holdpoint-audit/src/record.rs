@@ -41,7 +41,7 @@ const fn demand(what: &What<'_>) -> Demand {
         }
         | What::Completed { .. }
         | What::OutcomeUnknown { .. } => Demand::OnDiskOrLater,
-        What::Dispatching { .. } | What::Resolved { .. } => Demand::OnDiskOrNever,
+        What::Dispatching { .. } | What::GoingOn { .. } | What::Resolved { .. } => Demand::OnDiskOrNever,
     }
 }
 
@@ -62,7 +62,8 @@ fn body(event: &Event<'_>) -> Body {
             redemption: Some(redeemed(answer)),
             ..of_hold(Kind::Redeemed, hold)
         },
-        What::Dispatching { id, grounds } => dispatching(id, grounds),
+        What::Dispatching { id, grounds } => dispatching(Kind::Dispatching, id, grounds),
+        What::GoingOn { id, grounds } => dispatching(Kind::GoingOn, Some(id), grounds),
         What::Completed { thread, ran, took, result, excerpt } => Body {
             thread: thread.map(ToString::to_string),
             excerpt: excerpt.map(str::to_owned),
@@ -106,7 +107,7 @@ fn waits(what: Kind, id: HoldId, hold: &Hold) -> Body {
     }
 }
 
-fn dispatching(id: Option<HoldId>, grounds: &Grounds) -> Body {
+fn dispatching(what: Kind, id: Option<HoldId>, grounds: &Grounds) -> Body {
     let (word, entry, thread) = match grounds {
         Grounds::Passed(entry) => (body::Grounds::Passed, Some(entry), None),
         Grounds::Allowed(entry) => (body::Grounds::Allowed, Some(entry), None),
@@ -118,7 +119,7 @@ fn dispatching(id: Option<HoldId>, grounds: &Grounds) -> Body {
         grounds: Some(word),
         entry: entry.map(ToString::to_string),
         thread: thread.map(ToString::to_string),
-        ..Body::new(Kind::Dispatching)
+        ..Body::new(what)
     }
 }
 

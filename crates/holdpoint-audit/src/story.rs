@@ -108,6 +108,7 @@ impl Teller<'_> {
             | Kind::Decided
             | Kind::Redeemed
             | Kind::Dispatching
+            | Kind::GoingOn
             | Kind::Completed
             | Kind::OutcomeUnknown
             | Kind::Withdrawn
@@ -187,6 +188,7 @@ fn said(entry: &Entry) -> String {
         Kind::Decided => format!("{}{}", decided(body.decision), words(&body.message)),
         Kind::Redeemed => redeemed(body.redemption).to_owned(),
         Kind::Dispatching => format!("sent to the tool: {}", grounds(body.grounds)),
+        Kind::GoingOn => "sent to the tool what it had asked for".to_owned(),
         Kind::Completed => {
             let ran = match body.ran {
                 Some(Ran::Succeeded) => "the tool succeeded",

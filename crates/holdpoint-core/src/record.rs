@@ -1,7 +1,7 @@
 //! The port to the evidence: every step of a call that is asked about, from proposal to outcome.
 //!
 //! # Rules
-//! 1. Before a tool sees a byte, [`What::Dispatching`] is recorded, or the call is refused.
+//! 1. Before a tool sees a byte, [`What::Dispatching`] is recorded, or [`What::GoingOn`], or the call is refused.
 //! 2. A step that is told to a person or an agent is recorded before it is told, or the call is refused; from
 //!    `dispatched` on there is nothing left to refuse, and a failing recorder changes nothing.
 //! 3. Secrets are no part of it: texts of a tool are redacted before they get here.
@@ -149,6 +149,13 @@ pub enum What<'a> {
         /// Why it may.
         grounds: &'a Grounds,
     },
+    /// The tool asked for more in the middle of an approved run, and hears next what the caller said.
+    GoingOn {
+        /// The hold.
+        id: HoldId,
+        /// Why it may: as before.
+        grounds: &'a Grounds,
+    },
     /// The tool answered.
     Completed {
         /// The review; `None`: nobody was asked.
@@ -249,7 +256,7 @@ pub struct RecordError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Writes down what happens.
 #[async_trait]
 pub trait Recorder: fmt::Debug + Send + Sync {
-    /// Returns when the step is recorded as durably as it has to be: [`What::Dispatching`] is on the disk by then.
+    /// Returns when the step is recorded as durably as it has to be: [`What::Dispatching`] and [`What::GoingOn`] are on the disk by then.
     ///
     /// # Errors
     /// The step is not recorded; calls that have not run yet are refused.

@@ -46,4 +46,4 @@ pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use survey::{StatedTool, Survey, SurveyError, survey_address, survey_command};
 pub use upstream::{ChildLimits, Launch, Launched, ServerAddress, ServerAddressError, UpstreamBodyError};
-pub use waiting::{Declined, StateKey, WaitMode, Waits};
+pub use waiting::{ClientKind, Declined, StateKey, WaitMode, Waits, WaitsAs};

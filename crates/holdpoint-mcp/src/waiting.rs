@@ -14,10 +14,12 @@
 //! 3. Whatever the mode, the call is decided by the kernel and its hold is in the journal: a mode is only a way to wait.
 
 mod client;
+mod explained;
 mod legs;
 mod state;
 
 pub(crate) use client::Client;
+pub use explained::{ClientKind, WaitsAs};
 pub(crate) use legs::{Comeback, GoesOn, Later, StillWaits, Turn};
 pub use state::StateKey;
 pub(crate) use state::{Question, Unsealed};

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod callers;
 pub(crate) mod holds;
 pub(crate) mod tools;
+mod waits;
 
 use crate::{
     admin::{Admin, Refused},
@@ -17,7 +18,7 @@ use crate::{
     print::{self, Table},
 };
 use anyhow::{Context, Result, bail};
-use holdpoint_config::{CaseResult, FingerprintKey, Mistake, Report};
+use holdpoint_config::{CaseResult, FingerprintKey, Mistake, Outcome, Report};
 use holdpoint_core::{Arguments, Principal, ServerName, TaskId, ToolCall, ToolName, ToolWarning};
 use holdpoint_server::wire::{AppliedReport, CreatedAgent, Decided, OpenThread, SignInLinkReport};
 use http::{Method, StatusCode};
@@ -83,11 +84,23 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
         task: TaskId::new("explain"),
     };
     // The installation's key stays where it is: these fingerprints are for looking at only.
-    let explanation = config.policy(FingerprintKey::new([0; 32])).explain(&call);
+    let policy = config.policy(FingerprintKey::new([0; 32]));
+    let explanation = policy.explain(&call);
+    let ways = match &explanation.outcome {
+        Outcome::Gate(ask) => {
+            let settings = policy.waits_of(&args.server, &args.tool);
+            waits::of(crate::wiring::waits(settings), ask.patience)
+        }
+        Outcome::Pass | Outcome::PassOnce(_) | Outcome::Deny | Outcome::DoesNotFit(_) => Vec::new(),
+    };
     if args.json.json {
-        print::json(&explanation.to_json())?;
+        let mut json = explanation.to_json();
+        if !ways.is_empty() {
+            json["waits"] = waits::json(&ways);
+        }
+        print::json(&json)?;
     } else {
-        print::text(&explanation.to_string())?;
+        print::text(&format!("{explanation}{}", waits::text(&ways)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

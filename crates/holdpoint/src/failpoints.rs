@@ -227,6 +227,7 @@ impl Recorder for Mortal<dyn Recorder> {
             What::Decided { .. } => "record.decided",
             What::Redeemed { .. } => "record.redeemed",
             What::Dispatching { .. } => "record.dispatching",
+            What::GoingOn { .. } => "record.going_on",
             What::Completed { .. } => "record.completed",
             What::OutcomeUnknown { .. } => "record.outcome_unknown",
             What::Refused(_) => "record.refused",

@@ -128,20 +128,25 @@ impl ToolActions for Actions {
     }
 
     fn waits(&self, server: &ServerName, tool: &str) -> Waits {
-        let WaitSettings { mode, patience, leg, declined } = self.0.waits_of(server.as_str(), tool);
-        let mode = match mode {
-            None | Some(ConfigWaitMode::Auto) => WaitMode::Auto,
-            Some(ConfigWaitMode::Hold) => WaitMode::Hold,
-            Some(ConfigWaitMode::Legs) => WaitMode::Legs,
-            Some(ConfigWaitMode::Task) => WaitMode::Task,
-            Some(ConfigWaitMode::Bounded) => WaitMode::Bounded,
-        };
-        let declined = match declined {
-            None | Some(ConfigDeclined::Withdraw) => Declined::Withdraw,
-            Some(ConfigDeclined::Leave) => Declined::Leave,
-        };
-        Waits { mode, patience, leg, declined }
+        waits(self.0.waits_of(server.as_str(), tool))
     }
+}
+
+/// How calls wait, as the proxy has it.
+pub(crate) const fn waits(settings: WaitSettings) -> Waits {
+    let WaitSettings { mode, patience, leg, declined } = settings;
+    let mode = match mode {
+        None | Some(ConfigWaitMode::Auto) => WaitMode::Auto,
+        Some(ConfigWaitMode::Hold) => WaitMode::Hold,
+        Some(ConfigWaitMode::Legs) => WaitMode::Legs,
+        Some(ConfigWaitMode::Task) => WaitMode::Task,
+        Some(ConfigWaitMode::Bounded) => WaitMode::Bounded,
+    };
+    let declined = match declined {
+        None | Some(ConfigDeclined::Withdraw) => Declined::Withdraw,
+        Some(ConfigDeclined::Leave) => Declined::Leave,
+    };
+    Waits { mode, patience, leg, declined }
 }
 
 /// What a configuration says beside its policy.

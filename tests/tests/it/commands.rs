@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use holdpoint_e2e::{House, Ran, here};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 fn repository() -> String {
@@ -105,6 +105,43 @@ fn explain_says_what_would_be_asked_and_why() -> Result<()> {
     let denied =
         ["explain", "--config", &config, "--server", "payments", "--tool", "delete_customer", "--json"];
     assert_eq!(house.run(&denied)?.json()?["plan"], "deny");
+    Ok(())
+}
+
+/// Whatever the client declares; what is known of it by name may change the times.
+#[test]
+fn explain_says_how_a_call_would_wait() -> Result<()> {
+    let house = House::new()?;
+    house.configure(&json!({
+        "gate": { "url": "http://127.0.0.1:9", "api_key": "sg_key" },
+        "servers": { "a": { "url": "http://127.0.0.1:9/mcp" }, "b": { "url": "http://127.0.0.1:9/mcp", "hold": { "mode": "legs", "patience": "2m" } } },
+    }))?;
+    let tool = |name: &str, hold: Value| json!({ "name": name, "action": "gate", "hold": hold });
+    house.tools(
+        "a",
+        &json!([
+            { "name": "plain", "action": "gate" },
+            { "name": "passes", "action": "pass" },
+            tool("held", json!({ "mode": "hold", "patience": "1h" })),
+            tool("bounded", json!({ "mode": "bounded" })),
+            tool("short", json!({ "patience": "30s", "leg": "10s" })),
+        ]),
+    )?;
+    house.tools("b", &json!([{ "name": "legs", "action": "gate" }]))?;
+    let config = house.config().display().to_string();
+    let mut story = String::new();
+    for (server, tool) in
+        [("a", "plain"), ("a", "held"), ("a", "bounded"), ("a", "short"), ("b", "legs"), ("a", "passes")]
+    {
+        let explain = ["explain", "--config", &config, "--server", server, "--tool", tool];
+        let text = house.run(&explain)?.success()?;
+        let ways = text.split_once("Until a person").map_or("nothing\n", |(_, ways)| ways);
+        writeln!(story, "{tool}: {}", ways.trim_start_matches(" decides, "))?;
+    }
+    insta::assert_snapshot!(story);
+    let json = ["explain", "--config", &config, "--server", "a", "--tool", "short", "--json"];
+    let waits = house.run(&json)?.json()?["waits"].to_string();
+    insta::assert_snapshot!(waits, @"");
     Ok(())
 }
 

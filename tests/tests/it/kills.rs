@@ -6,6 +6,7 @@
 
 mod play;
 mod table;
+mod tickets;
 
 use anyhow::{Context as _, Result};
 use holdpoint_e2e::{Route, lines_of_work};
@@ -42,6 +43,61 @@ fn the_table_is_large() {
         Flow::ALL.iter().flat_map(|flow| Route::ALL.map(|route| cells(*flow, route).count())).sum();
     println!("{count} cells");
     assert!(count >= 300, "{count}");
+}
+
+fn outlived(kind: tickets::Kind, route: Route) -> Result<()> {
+    let world = World::open()?;
+    lines_of_work(
+        AT_ONCE,
+        tickets::cells(kind, route),
+        |_| Ok(()),
+        |(), cell| tickets::play(&world, &cell).with_context(|| format!("{cell:?}")),
+    )
+}
+
+/// Calls whose client has something that outlives the process: a task, or the state of a question.
+mod with_tickets {
+    use super::{Result, Route, outlived, tickets::Kind};
+
+    #[test]
+    fn tasks_over_stdio() -> Result<()> {
+        outlived(Kind::Task, Route::Stdio)
+    }
+
+    #[test]
+    fn tasks_over_http() -> Result<()> {
+        outlived(Kind::Task, Route::Http)
+    }
+
+    #[test]
+    fn tasks_that_ask_over_stdio() -> Result<()> {
+        outlived(Kind::TaskAsks, Route::Stdio)
+    }
+
+    #[test]
+    fn tasks_that_ask_over_http() -> Result<()> {
+        outlived(Kind::TaskAsks, Route::Http)
+    }
+
+    #[test]
+    fn cancelled_tasks_over_stdio() -> Result<()> {
+        outlived(Kind::TaskCancelled, Route::Stdio)
+    }
+
+    #[test]
+    fn cancelled_tasks_over_http() -> Result<()> {
+        outlived(Kind::TaskCancelled, Route::Http)
+    }
+
+    #[test]
+    fn questions_over_stdio() -> Result<()> {
+        outlived(Kind::Asks, Route::Stdio)
+    }
+
+    #[test]
+    fn questions_over_http() -> Result<()> {
+        outlived(Kind::Asks, Route::Http)
+    }
 }
 
 macro_rules! each_flow {

@@ -4,6 +4,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "indexing a JSON value gives null, not a panic")]
 
+mod asking;
 mod bad_messages;
 mod bad_setup;
 mod callers;

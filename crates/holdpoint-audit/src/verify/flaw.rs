@@ -122,6 +122,22 @@ pub enum Flaw {
         /// The other run.
         before: u64,
     },
+    /// A run was gone on with that never began.
+    #[error("the tool of review {thread} was sent more of a call, but not the call itself before")]
+    NotBegun {
+        /// The review.
+        thread: String,
+    },
+    /// A run was gone on with that had ended, or had not asked for anything.
+    #[error(
+        "the call of review {thread} was gone on with, although its tool had asked for nothing since record {before}"
+    )]
+    NotAsked {
+        /// The review.
+        thread: String,
+        /// Where it was sent before.
+        before: u64,
+    },
     /// One effect, two runs.
     #[error(
         "the effect `{effect}` may have been had twice: a call that has it was sent to its tool before, at record {before}, \

@@ -2,10 +2,13 @@
 //!
 //! A dispatch is recorded while the journal decides whether it happens. A dispatch that lost there is refused behind it, by the
 //! same process for the same call; then nothing ran, and it counts for nothing.
+//!
+//! A tool that asks for more says that it failed so far. What its run is sent after that is the same run, as long as it has not
+//! succeeded; and one at a time, as far as one process can tell.
 
 use super::{FINDINGS_MAX, Finding, Flaw, Report};
 use crate::{
-    body::{Body, Decided, Grounds, Kind, Redeemed, Resolution, Resolver},
+    body::{Body, Decided, Grounds, Kind, Ran, Redeemed, Resolution, Resolver},
     line::Record,
 };
 use std::collections::{HashMap, HashSet, hash_map::Entry};
@@ -27,6 +30,8 @@ pub(super) struct Meaning {
     /// The last dispatch of each.
     ran: HashMap<Proposal, u64>,
     had: HashMap<Effect, u64>,
+    /// Where its tool said that it succeeded.
+    finished: HashMap<Proposal, u64>,
     /// Dispatched, and no outcome on record.
     open: HashMap<Call, Dispatch>,
     /// Dispatched, and the outcome is unknown.
@@ -37,10 +42,19 @@ pub(super) struct Meaning {
 
 struct Dispatch {
     seq: u64,
+    sent: Sent,
     proposal: Option<Proposal>,
     effect: Option<Effect>,
     /// Who had the effect before.
     had_before: Option<u64>,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Call,
+    /// What its tool had asked for.
+    More,
 }
 
 /// A finding, if the dispatch and the one before it are none that came to nothing.
@@ -70,11 +84,14 @@ impl Meaning {
                 self.redeemed.extend(proposals(body));
             }
             Kind::Dispatching => self.dispatch((file, line), record),
-            Kind::Completed => {
-                if self.open.remove(&call(record)).is_none() {
-                    self.suspect(record.envelope.seq, None, (file, line), Flaw::NotDispatched);
+            Kind::GoingOn => self.goes_on((file, line), record),
+            Kind::Completed => match self.open.remove(&call(record)) {
+                Some(dispatch) => {
+                    let proposal = dispatch.proposal.filter(|_| body.ran == Some(Ran::Succeeded));
+                    self.finished.extend(proposal.map(|proposal| (proposal, dispatch.seq)));
                 }
-            }
+                None => self.suspect(record.envelope.seq, None, (file, line), Flaw::NotDispatched),
+            },
             Kind::OutcomeUnknown => match self.open.remove(&call(record)) {
                 Some(dispatch) => self.unknown.push(dispatch),
                 None => self.suspect(record.envelope.seq, None, (file, line), Flaw::NotDispatched),
@@ -131,7 +148,26 @@ impl Meaning {
         if let (Some(before), Some((_, effect))) = (had_before, &effect) {
             self.suspect(seq, Some(before), place, Flaw::EffectTwice { effect: effect.clone(), before });
         }
-        let dispatch = Dispatch { seq, proposal, effect, had_before };
+        let dispatch = Dispatch { seq, sent: Sent::Call, proposal, effect, had_before };
+        if self.open.insert(call(record), dispatch).is_some() {
+            self.overtaken += 1;
+        }
+    }
+
+    fn goes_on(&mut self, place: (&str, u64), record: &Record) {
+        let (body, seq) = (&record.body, record.envelope.seq);
+        let (proposal, thread) = (self.proposal(body), body.thread.clone().unwrap_or_default());
+        let open = self.open.get(&call(record)).filter(|dispatch| dispatch.proposal == proposal);
+        let begun = proposal.as_ref().and_then(|proposal| self.ran.get(proposal));
+        let ended = proposal.as_ref().and_then(|proposal| self.finished.get(proposal));
+        match (begun, ended.copied().or(open.map(|dispatch| dispatch.seq))) {
+            (None, _) => self.suspect(seq, None, place, Flaw::NotBegun { thread }),
+            (Some(_), Some(before)) => {
+                self.suspect(seq, Some(before), place, Flaw::NotAsked { thread, before });
+            }
+            (Some(_), None) => {}
+        }
+        let dispatch = Dispatch { seq, sent: Sent::More, proposal, effect: effect(body), had_before: None };
         if self.open.insert(call(record), dispatch).is_some() {
             self.overtaken += 1;
         }
@@ -169,13 +205,11 @@ impl Meaning {
         };
         let open = self.open.iter().find(|(_, dispatch)| is_it(dispatch)).map(|(call, _)| call.clone());
         let found = match open {
-            Some(call) => self.open.remove(&call).is_some(),
-            None => self.unknown.iter().position(is_it).is_some_and(|at| {
-                self.unknown.swap_remove(at);
-                true
-            }),
+            Some(call) => self.open.remove(&call),
+            None => self.unknown.iter().position(is_it).map(|at| self.unknown.swap_remove(at)),
         };
-        self.runs -= u64::from(found && did_not_run).min(self.runs);
+        let was_run = found.is_some_and(|dispatch| dispatch.sent == Sent::Call);
+        self.runs -= u64::from(was_run && did_not_run).min(self.runs);
     }
 
     /// A process that died recorded a dispatch which the journal never learned of, and another one has taken over the claim:
@@ -224,7 +258,7 @@ impl Dispatch {
     /// written. Calls beside it, of the same process and with the same digest, are refused in other words, or name its own
     /// review where a loser names the winner's.
     fn is_denied_by(&self, refused: &Body) -> bool {
-        let Some((own, _)) = &self.proposal else {
+        let (Some((own, _)), Sent::Call) = (&self.proposal, self.sent) else {
             return false;
         };
         let is_own = refused.thread.as_ref() == Some(own);

@@ -137,6 +137,7 @@ impl<'a> Walk<'a> {
             | Kind::Decided
             | Kind::Redeemed
             | Kind::Dispatching
+            | Kind::GoingOn
             | Kind::Completed
             | Kind::OutcomeUnknown
             | Kind::Refused

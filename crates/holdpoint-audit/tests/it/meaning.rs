@@ -2,7 +2,8 @@
 
 use crate::setup::{Desk, Place, facts, findings, hold, with_effect};
 use holdpoint_core::{
-    Decision, EntryName, Facts, Grounds, HoldId, Rejection, Resolution, Resolver, ThreadId, Unavailable, What,
+    Decision, EntryName, Facts, Grounds, HoldId, Ran, Rejection, Resolution, Resolver, ThreadId, Unavailable,
+    What,
 };
 use std::time::Duration;
 
@@ -93,6 +94,46 @@ async fn more_runs_than_approvals_are_found() {
     desk.dispatching(&facts(1), Some(1), &approved("THR-1")).await;
     desk.completed(&facts(1), Some("THR-1")).await;
     insta::assert_snapshot!(told(&place, &desk).await, @"current.jsonl, line 9: more runs than approvals: the call of review THR-1 was sent to its tool before, at record 7");
+}
+
+/// A call that was sent, and whose tool asks for more.
+async fn asked(desk: &Desk) {
+    held(desk, &facts(1), 1, "THR-1").await;
+    desk.decided(&facts(1), &hold("THR-1"), Decision::Approved).await;
+    desk.redeemed(&facts(1), &hold("THR-1")).await;
+    desk.dispatching(&facts(1), Some(1), &approved("THR-1")).await;
+    desk.answered(&facts(1), Some("THR-1"), Ran::Failed).await;
+}
+
+#[tokio::test]
+async fn what_a_tool_asks_for_is_the_same_run() {
+    let place = Place::new();
+    let desk = place.open().await;
+    asked(&desk).await;
+    for ran in [Ran::Failed, Ran::Succeeded] {
+        desk.going_on(&facts(1), 1, &approved("THR-1")).await;
+        desk.answered(&facts(1), Some("THR-1"), ran).await;
+    }
+    desk.log.close().await;
+    let report = place.verify_sound();
+    assert_eq!((report.calls, report.runs, report.open_runs), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn what_no_tool_asked_for_is_found() {
+    let place = Place::new();
+    let desk = place.open().await;
+    asked(&desk).await;
+    desk.going_on(&facts(1), 1, &approved("THR-1")).await;
+    desk.going_on(&facts(1), 1, &approved("THR-1")).await;
+    desk.completed(&facts(1), Some("THR-1")).await;
+    desk.going_on(&facts(1), 1, &approved("THR-1")).await;
+    desk.going_on(&facts(2), 2, &approved("THR-2")).await;
+    insta::assert_snapshot!(told(&place, &desk).await, @"
+    current.jsonl, line 10: the call of review THR-1 was gone on with, although its tool had asked for nothing since record 9
+    current.jsonl, line 12: the call of review THR-1 was gone on with, although its tool had asked for nothing since record 10
+    current.jsonl, line 13: the tool of review THR-2 was sent more of a call, but not the call itself before
+    ");
 }
 
 #[tokio::test]

@@ -140,12 +140,20 @@ impl Desk {
         self.record(facts, What::Dispatching { id: id.map(HoldId), grounds }).await.unwrap();
     }
 
+    pub(crate) async fn going_on(&self, facts: &Facts, id: i64, grounds: &Grounds) {
+        self.record(facts, What::GoingOn { id: HoldId(id), grounds }).await.unwrap();
+    }
+
     pub(crate) async fn completed(&self, facts: &Facts, thread: Option<&str>) {
+        self.answered(facts, thread, Ran::Succeeded).await;
+    }
+
+    pub(crate) async fn answered(&self, facts: &Facts, thread: Option<&str>, ran: Ran) {
         let (thread, result) = (thread.map(ThreadId::new), StoredResult::new(&b"{\"ok\":true}"[..]));
         let took = Duration::from_millis(42);
         let what = What::Completed {
             thread: thread.as_ref(),
-            ran: Ran::Succeeded,
+            ran,
             took,
             result: &result,
             excerpt: Some("refunded"),

@@ -150,7 +150,7 @@ impl GatedCall<'_> {
             Err(_) => return Err(unrecordable(Some(thread))),
         }
         let grounds = Grounds::Approved(thread.clone());
-        self.record(What::Dispatching { id: Some(held.id), grounds: &grounds }).await?;
+        self.record(What::GoingOn { id: held.id, grounds: &grounds }).await?;
         let completion = Completion::of_more(self.gate, self.facts.clone(), thread, effect);
         Ok(Continued::Run(self.gate.permit(call, Some(self.identity.digest), grounds, completion)))
     }

@@ -86,6 +86,11 @@ impl Client {
         Self { era: Era::Handshake, links: false, tasks: false, profile: UNKNOWN }
     }
 
+    /// Of the stateless era, of whom only this is known.
+    pub(crate) const fn stateless(tasks: bool, links: bool) -> Self {
+        Self { era: Era::Stateless, links, tasks, profile: UNKNOWN }
+    }
+
     /// From the `params` of an `initialize` request.
     pub(crate) fn of_initialize(params: &RawValue) -> Self {
         let params = Object::read_leniently(params.get()).ok();

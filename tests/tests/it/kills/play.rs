@@ -20,9 +20,9 @@ const CALLS_MAX: u32 = 30;
 
 /// What all stories of a test share.
 pub(super) struct World {
-    desk: Desk,
-    database: PostgresDatabase,
-    orders: AtomicU32,
+    pub(super) desk: Desk,
+    pub(super) database: PostgresDatabase,
+    pub(super) orders: AtomicU32,
 }
 
 impl World {
