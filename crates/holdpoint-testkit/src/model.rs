@@ -2,6 +2,7 @@
 
 mod rows;
 mod system;
+mod tickets;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest as _};
 
 use rows::{Outcome, Rows};
 use system::JournalTest;
+use tickets::TicketAction;
 
 /// Small numbers of everything, so that things meet.
 const CALLS: u8 = 3;
@@ -70,6 +72,7 @@ enum Action {
         back: usize,
         settled: Settled,
     },
+    Ticket(TicketAction),
     /// The process ends, and another one takes its place.
     Restart,
 }
@@ -77,6 +80,8 @@ enum Action {
 #[derive(Clone, Debug, Default)]
 struct State {
     rows: Rows,
+    /// As they were before the latest transition.
+    before: Rows,
     /// What the latest transition was answered.
     outcome: Outcome,
 }
@@ -101,6 +106,7 @@ impl<P: Processes + 'static> ReferenceStateMachine for Model<P> {
     }
 
     fn apply(mut state: State, transition: &Transition) -> State {
+        state.before = state.rows.clone();
         state.outcome = state.rows.apply(&transition.action);
         state
     }
@@ -136,6 +142,7 @@ fn promising(rows: &Rows) -> Vec<Action> {
             .filter(|settled| settled.from().contains(&effect.state));
         promising.extend(fits.map(|settled| Action::Settle { back, settled }));
     }
+    promising.extend(rows.promising_for_tickets().into_iter().map(Action::Ticket));
     promising
 }
 
@@ -148,6 +155,7 @@ fn action() -> impl Strategy<Value = Action> {
         12 => (0..LATEST, step()).prop_map(|(back, step)| Action::Advance { back, step }),
         1 => (0..CALLS, 0..EFFECTS).prop_map(|(call, effect)| Action::TakeEffect { call, effect }),
         2 => (0..LATEST, settled).prop_map(|(back, settled)| Action::Settle { back, settled }),
+        4 => tickets::actions().prop_map(Action::Ticket),
         1 => Just(Action::Restart),
     ]
 }

@@ -8,12 +8,13 @@ use holdpoint_core::{
 };
 use jiff::Timestamp;
 
-use super::{Action, at, digest};
+use super::{Action, at, digest, tickets::ModelTicket};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     pub(super) holds: Vec<ModelHold>,
     pub(super) effects: Vec<ModelEffect>,
+    pub(super) tickets: Vec<ModelTicket>,
     /// Seconds; one passes with each transition.
     pub(super) now: i64,
 }
@@ -53,6 +54,9 @@ pub(super) enum Outcome {
     NotMoved,
     Mine(usize),
     Theirs(usize),
+    Ticket,
+    Refused,
+    Forgot(u64),
 }
 
 impl ModelHold {
@@ -80,6 +84,7 @@ impl Rows {
                 Some(place) => moved(self.settle(place, *settled)),
                 None => Outcome::Nothing,
             },
+            Action::Ticket(action) => self.apply_to_tickets(action),
             Action::Restart => Outcome::Nothing,
         }
     }

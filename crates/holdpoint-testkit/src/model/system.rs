@@ -12,7 +12,7 @@ use proptest_state_machine::StateMachineTest;
 use tokio::runtime::{Builder, Runtime};
 
 use super::rows::{ModelEffect, ModelHold, Outcome, Rows};
-use super::{Action, CALLS, EFFECTS, Model, State, Transition, at, digest};
+use super::{Action, CALLS, EFFECTS, Model, State, Transition, at, digest, tickets};
 
 /// More than any history has.
 const ALL: usize = 1000;
@@ -52,7 +52,7 @@ impl<P: Processes + Default + 'static> StateMachineTest for JournalTest<P> {
     fn apply(mut system: System<P>, state: &State, transition: Transition) -> System<P> {
         let System { runtime, inner } = &mut system;
         runtime.block_on(async {
-            let outcome = inner.play(&state.rows, &transition).await;
+            let outcome = inner.play(state, &transition).await;
             assert_eq!(outcome, state.outcome, "{transition:?}");
             inner.compare(&state.rows).await;
         });
@@ -77,7 +77,8 @@ impl<P: Processes> Inner<P> {
         self.running.insert(process, (owner, journal));
     }
 
-    async fn play(&mut self, rows: &Rows, transition: &Transition) -> Outcome {
+    async fn play(&mut self, state: &State, transition: &Transition) -> Outcome {
+        let rows = &state.rows;
         let journal = Arc::clone(&self.running[transition.process].1);
         let now = at(rows.now);
         match &transition.action {
@@ -113,6 +114,9 @@ impl<P: Processes> Inner<P> {
                 let Some(place) = self.effects.len().checked_sub(back + 1) else { return Outcome::Nothing };
                 outcome(journal.settle(self.effects[place], *settled, now).await.expect("an answer"))
             }
+            Action::Ticket(action) => {
+                tickets::play(&*journal, rows, &state.before, &self.holds, action).await
+            }
             Action::Restart => {
                 let (owner, _) = self.running.remove(transition.process);
                 self.processes.end(&owner).await;
@@ -134,6 +138,7 @@ impl<P: Processes> Inner<P> {
         for (_, journal) in &self.running {
             self.compare_finds(&**journal, rows).await;
             self.compare_lists(&**journal, rows).await;
+            tickets::compare(&**journal, rows, &self.holds).await;
         }
         let (_, journal) = &self.running[0];
         for (id, hold) in self.holds.iter().zip(&rows.holds) {
