@@ -95,8 +95,8 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     };
     if args.json.json {
         let mut json = explanation.to_json();
-        if !ways.is_empty() {
-            json["waits"] = waits::json(&ways);
+        if let (false, Some(members)) = (ways.is_empty(), json.as_object_mut()) {
+            members.insert("waits".to_owned(), waits::json(&ways));
         }
         print::json(&json)?;
     } else {

@@ -111,9 +111,10 @@ fn explain_says_what_would_be_asked_and_why() -> Result<()> {
 /// Whatever the client declares; what is known of it by name may change the times.
 #[test]
 fn explain_says_how_a_call_would_wait() -> Result<()> {
-    let house = House::new()?;
+    let mut house = House::new()?;
+    house.set_env("STACKSONA_API_KEY", "sg_key");
     house.configure(&json!({
-        "gate": { "url": "http://127.0.0.1:9", "api_key": "sg_key" },
+        "gate": { "url": "http://127.0.0.1:9", "api_key": "${STACKSONA_API_KEY}" },
         "servers": { "a": { "url": "http://127.0.0.1:9/mcp" }, "b": { "url": "http://127.0.0.1:9/mcp", "hold": { "mode": "legs", "patience": "2m" } } },
     }))?;
     let tool = |name: &str, hold: Value| json!({ "name": name, "action": "gate", "hold": hold });
@@ -141,7 +142,7 @@ fn explain_says_how_a_call_would_wait() -> Result<()> {
     insta::assert_snapshot!(story);
     let json = ["explain", "--config", &config, "--server", "a", "--tool", "short", "--json"];
     let waits = house.run(&json)?.json()?["waits"].to_string();
-    insta::assert_snapshot!(waits, @"");
+    insta::assert_snapshot!(waits, @r#"[{"client":"tasks","as":"task"},{"client":"links","as":"legs","leg_s":10.0,"legs_max":3,"link":true},{"client":"stateless","as":"legs","leg_s":10.0,"legs_max":3,"link":false},{"client":"progress","as":"held","patience_s":30.0},{"client":"silent","as":"held","patience_s":30.0}]"#);
     Ok(())
 }
 
