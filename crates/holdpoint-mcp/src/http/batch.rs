@@ -1,7 +1,8 @@
 //! A JSON-RPC batch with tool calls in it, of the one revision that has batches (2025-03-26).
 //!
 //! # Rules
-//! 1. Each call is a call of its own: through the kernel, with its own bytes, and withdrawn by its own id.
+//! 1. Each call is a call of its own: through the kernel, with its own bytes, and withdrawn by its own id. One that the batch
+//!    itself withdraws goes nowhere, wherever in the batch that is said.
 //! 2. What is no call goes to the server in one request, as a batch where it is more than one message.
 //! 3. The answers come in one response, each when it is there: as events of a stream, or as one array where the client
 //!    takes no streams. The revision allows both, in any order ("Sending Messages to the Server").
@@ -14,8 +15,8 @@ use super::{
     sse::{self, Events},
 };
 use crate::{
-    message::{self, Batch, INTERNAL_ERROR, Message, Object, Refused, Single},
-    reply,
+    message::{self, Batch, INTERNAL_ERROR, IdKey, Message, Object, Refused, Single},
+    reply::{self, Ended},
 };
 use bytes::Bytes;
 use holdpoint_core::Delivery;
@@ -33,6 +34,14 @@ struct Share {
     /// The raw ids of the requests in it.
     ids: Vec<Box<str>>,
     bytes: Bytes,
+    stands: Stands,
+}
+
+/// Whether the client still wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Yes,
+    Withdrawn,
 }
 
 /// What the client gets of one share.
@@ -78,6 +87,10 @@ impl Proxy {
         streams: bool,
     ) {
         let response = match message::look(&share.bytes) {
+            Ok(Message::One(Single::Call(call))) if share.stands == Stands::Withdrawn => {
+                let told = reply::ended(&call.frame(share.bytes.clone()), &Ended::Cancelled);
+                return tell(answers, &told, streams).await;
+            }
             Ok(Message::One(Single::Call(call))) => self.post_call(parts, &share.bytes, &call, session).await,
             Ok(Message::One(single)) => self.post_other(parts, &share.bytes, &[single], session).await,
             // Calls are shares by themselves.
@@ -159,12 +172,14 @@ async fn done(answers: &Answers, delivery: Option<Delivery>) {
 
 /// The calls, each by itself, and the rest.
 fn shares(batch: &Batch<'_>) -> Vec<Share> {
+    let withdrawn: Vec<IdKey> = batch.messages.iter().filter_map(withdraws).collect();
     let (mut shares, mut rest, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for (message, raw) in batch.parts() {
         match message {
             Single::Call(call) => {
                 let bytes = Bytes::copy_from_slice(raw.as_bytes());
-                shares.push(Share { ids: vec![call.id_raw.into()], bytes });
+                let stands = if withdrawn.contains(&call.id) { Stands::Withdrawn } else { Stands::Yes };
+                shares.push(Share { ids: vec![call.id_raw.into()], bytes, stands });
             }
             Single::Other { id, .. } => {
                 ids.extend(id.map(Box::from));
@@ -178,8 +193,19 @@ fn shares(batch: &Batch<'_>) -> Vec<Share> {
         [one] => Bytes::copy_from_slice(one),
         several => [&b"["[..], &several.join(&b','), b"]"].concat().into(),
     };
-    shares.push(Share { ids, bytes });
+    shares.push(Share { ids, bytes, stands: Stands::Yes });
     shares
+}
+
+/// The request that a message withdraws.
+fn withdraws(message: &Single<'_>) -> Option<IdKey> {
+    match message {
+        Single::Other { method, id: None, params: Some(params) } if method == "notifications/cancelled" => {
+            let params = Object::read(params.get()).ok()?;
+            IdKey::read(params.get("requestId")?.get())
+        }
+        Single::Other { .. } | Single::Call(_) | Single::Answer => None,
+    }
 }
 
 fn copy(parts: &Parts) -> Parts {

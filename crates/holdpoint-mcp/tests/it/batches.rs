@@ -112,6 +112,27 @@ async fn over_http_one_call_of_a_batch_is_withdrawn() {
     web.server_saw_nothing().await;
 }
 
+/// Its messages are acted on side by side, in no order: none of them may come too early to count.
+#[tokio::test]
+async fn over_http_a_call_that_its_own_batch_withdraws_goes_nowhere() {
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1.0}}"#;
+    let call = write_call("1", "a");
+    for batch in [format!("[{call},{cancel}]"), format!("[{cancel},{call}]")] {
+        let web = Web::new().await;
+        web.house.approver.decide_all(Verdict::Approve);
+        let headers = [("content-type", "application/json"), ("accept", "application/json")];
+        let (answer, ()) = tokio::join!(web.send(Method::POST, &headers, batch), async {
+            let asked = web.asked().await;
+            assert_eq!(asked.text(), cancel);
+            asked.answer(202, &[], "");
+        });
+        let array: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&text(answer).await).unwrap();
+        assert_eq!(status(array[0].get()), "cancelled");
+        assert_eq!((array.len(), web.house.approver.submitted().len()), (1, 0));
+        web.server_saw_nothing().await;
+    }
+}
+
 #[tokio::test]
 async fn only_one_revision_has_batches() {
     let web = Web::new().await;
