@@ -68,13 +68,13 @@ async fn equal_ids_of_two_clients_never_cross() {
 async fn only_ids_and_tokens_are_exchanged() {
     let family = Family::new();
     let body = format!(
-        "{{ \"params\" : {{\"big\":123456789012345678901234567890, \"_meta\":{{ \"progressToken\" : 1 ,{META}}}, \"id\":5}},\n\"id\" : \"5\\u0041\", \"method\":\"x/y\",\"jsonrpc\":\"2.0\"}}"
+        "{{ \"params\" : {{\"big\":123456789012345678901234567890, \"_meta\":{{ \"progressToken\" : 1 ,{META}}}, \"id\":5}},\r\"id\" : \"5\\u0041\", \"method\":\"x/y\",\"jsonrpc\":\"2.0\"}}"
     );
     let (answer, ()) = tokio::join!(family.post(&[("mcp-method", "x/y"), VERSION], body.clone()), async {
         let mut child = family.child().await;
         let line = child.heard().await;
         let id = id_of(&line);
-        let expected = body.replace('\n', " ").replace("\"5\\u0041\"", &id);
+        let expected = body.replace('\r', " ").replace("\"5\\u0041\"", &id);
         assert_eq!(line, expected.replace("\"progressToken\" : 1 ", &format!("\"progressToken\" : {id} ")));
         child.say(&format!(r#"{{ "result":{{"n":1.10,"n":2}},  "id" : {id}, "x":0 }}"#)).await;
     });

@@ -179,6 +179,23 @@ async fn a_cancelled_task_does_not_run_whatever_is_decided_later() {
 }
 
 #[tokio::test]
+async fn a_task_cancelled_in_the_moment_of_dispatch_does_not_run() {
+    let web = Web::new().await;
+    web.house.pause.on();
+    let task = task_of(&web, "a").await;
+    web.house.approver.decide("THR-1", Verdict::Approve);
+    web.house.pause.reached().await;
+    let (acknowledged, ()) = tokio::join!(asked_of(&web, "tasks/cancel", &task, json!({})), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        web.house.pause.over();
+    });
+    is_acknowledged(&acknowledged);
+    assert_eq!(settled(&web, &task).await["status"], "cancelled");
+    assert_eq!(web.house.journal.states(), [HoldState::Void]);
+    web.server_saw_nothing().await;
+}
+
+#[tokio::test]
 async fn a_cancellation_that_is_not_on_record_is_not_acknowledged() {
     let web = Web::new().await;
     let task = task_of(&web, "a").await;
