@@ -4,6 +4,7 @@
 use crate::{
     family::id_of,
     house::{code, result_of, write_call},
+    pipe::Pipes,
     web::{Web, text},
 };
 use bytes::Bytes;
@@ -243,4 +244,28 @@ async fn no_framing_hides_a_call_behind_another_message() {
         let told = String::from_utf8_lossy(&told);
         assert_eq!(web.house.approver.submitted().len(), asked_about, "{attack}\n{told}");
     }
+}
+
+/// What was frozen over HTTP may have line ends between its tokens. On a pipe there would be another message in them.
+#[tokio::test]
+async fn frozen_arguments_of_another_route_are_one_line_on_a_pipe() {
+    let web = Web::with(|options| options.early = Duration::from_millis(20)).await;
+    let inner = write_call("2", "b");
+    let call = |blank: &str| {
+        let arguments = format!(r#"{{"path":"a","more":[{blank}{inner}{blank}]}}"#);
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"write","arguments":{arguments}}}}}"#
+        )
+    };
+    let answer = web.post(call("\r\n")).await;
+    web.house.approver.until_waiting(1).await;
+    drop(answer);
+    web.house.approver.until_waiting(0).await;
+    let mut pipes = Pipes::with(web.house.again("other"), |_| {});
+    pipes.say(&call("")).await;
+    pipes.house.approver.until_waiting(1).await;
+    pipes.house.approver.decide("THR-1", Verdict::Approve);
+    assert_eq!(pipes.seen().await, call("  "));
+    pipes.server_saw_nothing().await;
+    assert_eq!(pipes.house.approver.submitted().len(), 1);
 }
