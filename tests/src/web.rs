@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -58,6 +59,30 @@ impl Request {
 
     /// Sends it. An answer counts even if it came before all of the body was taken.
     pub fn send(&self) -> Result<Answer> {
+        let (stream, sender) = self.begin()?;
+        let answer = read(&stream);
+        let _closed = stream.shutdown(Shutdown::Both);
+        let _ended = sender.join();
+        answer
+    }
+
+    /// Sends it, and hangs up as soon as `enough` of the answer is there. Returns that, as it came.
+    pub fn cut(&self, enough: impl Fn(&str) -> bool) -> Result<String> {
+        let (mut stream, sender) = self.begin()?;
+        let (mut text, mut chunk) = (String::new(), vec![0; 64 * 1024]);
+        while !enough(&text) {
+            let count = stream.read(&mut chunk).with_context(|| format!("not enough: {text}"))?;
+            if count == 0 {
+                bail!("it ended before that: {text}");
+            }
+            text.push_str(&String::from_utf8_lossy(&chunk[..count]));
+        }
+        let _closed = stream.shutdown(Shutdown::Both);
+        let _ended = sender.join();
+        Ok(text)
+    }
+
+    fn begin(&self) -> Result<(TcpStream, JoinHandle<()>)> {
         let rest = self.url.strip_prefix("http://").context("not an http URL")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let stream = TcpStream::connect(authority).with_context(|| format!("cannot reach {authority}"))?;
@@ -81,10 +106,7 @@ impl Request {
             // A server that has seen enough may close: then there is an answer to read.
             let _enough = sending.write_all(head.as_bytes()).and_then(|()| sending.write_all(&body));
         });
-        let answer = read(&stream);
-        let _closed = stream.shutdown(Shutdown::Both);
-        let _ended = sender.join();
-        answer
+        Ok((stream, sender))
     }
 }
 

@@ -33,6 +33,7 @@ mod neighbours;
 mod pipes;
 mod races;
 mod reload;
+mod resuming;
 mod reviewer;
 mod revisions;
 mod rules;
