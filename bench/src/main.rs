@@ -38,13 +38,16 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     };
     match role.as_str() {
         "run" => run::main(rest),
-        "tool-http" => threads()?.block_on(tool::http()),
+        "tool-http" => threads()?.block_on(tool::http(rest)),
         "tool-stdio" => tool::stdio(),
         "stub-gate" => threads()?.block_on(stub_gate::serve_stub()),
         "bare-gate" => threads()?.block_on(bare_gate::serve(rest)),
         "relay-http" => threads()?.block_on(relay::http::serve(rest)),
         "relay-stdio" => threads()?.block_on(relay::stdio::pump(rest)),
+        "relay-http-stdio" => threads()?.block_on(relay::http_to_stdio::serve(rest)),
+        "relay-stdio-http" => threads()?.block_on(relay::stdio_to_http::pump(rest)),
         "load-http" => one_thread()?.block_on(load::http::main(rest)),
+        "load-sessions" => one_thread()?.block_on(load::sessions::main(rest)),
         "hold-http" => threads()?.block_on(load::held::main(rest)),
         "call-http" => one_thread()?.block_on(load::http::call_once(rest)),
         "load-stdio" => load::stdio::main(rest),

@@ -1,6 +1,7 @@
 //! Children, and what the kernel says about a process.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,9 +9,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+pub(crate) use tree::{Memory, Tree};
+
+mod tree;
+
 /// `CLK_TCK` on every Linux that Rust supports.
 const TICKS_PER_S: u64 = 100;
 const READY_MAX: Duration = Duration::from_secs(20);
+/// How often a port is tried until somebody listens on it.
+const READY_EVERY: Duration = Duration::from_millis(5);
 
 /// A time that two processes on one machine agree on.
 #[expect(clippy::disallowed_methods, reason = "two processes compare it; nothing is decided by it")]
@@ -50,6 +57,30 @@ impl Server {
         };
         server.ready_after = start.elapsed();
         server.ready = serde_json::from_str(&line).with_context(|| format!("{name} printed {line}"))?;
+        Ok(server)
+    }
+
+    /// Starts one that says nothing we could wait for: it is ready when it listens.
+    pub(crate) fn start_on_port(command: &mut Command, port: u16) -> Result<Self> {
+        let name = format!("{command:?}");
+        let start = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let mut server = Self { child, ready: Value::Null, ready_after: Duration::ZERO };
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if let Some(status) = server.child.try_wait().context("cannot wait")? {
+                bail!("{name} ended: {status}");
+            }
+            if start.elapsed() > READY_MAX {
+                bail!("{name} did not get ready");
+            }
+            std::thread::sleep(READY_EVERY);
+        }
+        server.ready_after = start.elapsed();
         Ok(server)
     }
 

@@ -11,7 +11,9 @@ use hyper_util::rt::TokioExecutor;
 use crate::answer::Message;
 
 pub(crate) mod http;
+pub(crate) mod http_to_stdio;
 pub(crate) mod stdio;
+pub(crate) mod stdio_to_http;
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 

@@ -6,67 +6,107 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::process::{machine_ticks, own_ticks};
+use measured::Route;
+use record::Log;
+use verdicts::Verdicts;
 
 mod click;
 mod gate;
 mod held;
+mod measured;
 mod ours;
+mod peers;
 mod proxies;
+mod record;
 mod report;
+mod sessions;
+mod subjects;
+mod verdicts;
 
 const USAGE: &str = "\
-usage: cargo xtask bench [--rounds N] [--seconds S] [--only http|stdio|gate|click|held]... [--floor]
+usage: cargo xtask bench [ARGUMENTS]
 
+  --quick       one short round, without the calls held at once: 3 minutes at most
+  --peers       other proxies as well; installs them below `target/bench/peers`
   --rounds N    how often everything is measured; figures are medians (3)
   --seconds S   length of one sample (1)
-  --only PART   may be given several times; everything else is left out
+  --only PART   may be given several times; everything else is left out:
+                http-http, http-stdio, stdio-stdio, stdio-http, sessions, gate, click, held
   --floor       direct and bare relay only, without Holdpoint
+  --verbose     show what peers over stdio write to standard error
+
+Samples go to `target/bench/samples.jsonl`, the report to `target/bench/report.md`.
 ";
+
+/// Rounds in which peers take part: they are slow to start, and far away from every target.
+const PEER_ROUNDS: u64 = 2;
 
 /// How much to measure.
 #[derive(Debug)]
 pub(crate) struct Plan {
     rounds: u64,
+    peer_rounds: u64,
     window: Duration,
+    quick: bool,
+    verbose: bool,
     only: Vec<Part>,
     /// The command under test; `None` measures the floor alone.
     ours: Option<PathBuf>,
+    /// Where other proxies are installed, if they are to be measured.
+    peers: Option<PathBuf>,
+    /// Where the results go.
+    results: PathBuf,
 }
 
 /// A part of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    Http,
-    Stdio,
+    Route(Route),
+    Sessions,
     Gate,
     Click,
     Held,
 }
 
-const PARTS: [(&str, Part); 5] = [
-    ("http", Part::Http),
-    ("stdio", Part::Stdio),
-    ("gate", Part::Gate),
-    ("click", Part::Click),
-    ("held", Part::Held),
-];
-
 impl Plan {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut plan = Self { rounds: 3, window: Duration::from_secs(1), only: Vec::new(), ours: None };
+        let mut plan = Self {
+            rounds: 3,
+            peer_rounds: PEER_ROUNDS,
+            window: Duration::from_secs(1),
+            quick: arguments.iter().any(|argument| argument == "--quick"),
+            verbose: false,
+            only: Vec::new(),
+            ours: None,
+            peers: None,
+            results: PathBuf::from("target/bench"),
+        };
+        if plan.quick {
+            (plan.rounds, plan.peer_rounds, plan.window) = (1, 1, Duration::from_millis(400));
+        }
         let mut floor = false;
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
-            if argument == "--floor" {
-                floor = true;
-                continue;
+            match argument.as_str() {
+                "--floor" => {
+                    floor = true;
+                    continue;
+                }
+                "--verbose" => {
+                    plan.verbose = true;
+                    continue;
+                }
+                "--quick" => continue,
+                _ => {}
             }
             let value = arguments.next().with_context(|| format!("`{argument}`?\n\n{USAGE}"))?;
             match argument.as_str() {
                 "--ours" => plan.ours = Some(PathBuf::from(value)),
+                "--peers-in" => plan.peers = Some(PathBuf::from(value)),
+                "--results" => plan.results = PathBuf::from(value),
                 "--rounds" => plan.rounds = value.parse().context("--rounds N")?,
                 "--seconds" => plan.window = Duration::try_from_secs_f64(value.parse()?)?,
-                "--only" => plan.only.push(part(value)?),
+                "--only" => plan.only.push(Part::named(value)?),
                 _ => bail!("unknown argument `{argument}`\n\n{USAGE}"),
             }
         }
@@ -79,16 +119,22 @@ impl Plan {
     }
 
     fn has(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        self.only.is_empty() && !(self.quick && part == Part::Held) || self.only.contains(&part)
     }
 }
 
-fn part(name: &str) -> Result<Part> {
-    PARTS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, part)| *part)
-        .with_context(|| format!("unknown part `{name}`\n\n{USAGE}"))
+impl Part {
+    fn named(name: &str) -> Result<Self> {
+        let route = Route::ALL.into_iter().find(|route| route.key() == name);
+        match (route, name) {
+            (Some(route), _) => Ok(Self::Route(route)),
+            (None, "sessions") => Ok(Self::Sessions),
+            (None, "gate") => Ok(Self::Gate),
+            (None, "click") => Ok(Self::Click),
+            (None, "held") => Ok(Self::Held),
+            (None, _) => bail!("unknown part `{name}`\n\n{USAGE}"),
+        }
+    }
 }
 
 /// `run --ours PATH [ARGUMENTS]`
@@ -98,29 +144,43 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     let plan = Plan::parse(arguments)?;
+    let mut log = Log::create(&plan.results)?;
+    let mut verdicts = Verdicts::default();
     let (busy, all) = machine_ticks()?;
     let own = own_ticks()?;
-    for (part, route) in [(Part::Http, proxies::Route::Http), (Part::Stdio, proxies::Route::Stdio)] {
-        if plan.has(part) {
-            report::proxies(route, &proxies::measure(route, &plan)?);
-        }
-    }
-    if plan.has(Part::Gate) {
-        report::gate(&gate::measure(&plan)?);
-    }
-    if plan.has(Part::Click)
-        && let Some(ours) = &plan.ours
-    {
-        report::click(&click::measure(ours)?);
-    }
-    if plan.has(Part::Held)
-        && let Some(ours) = &plan.ours
-    {
-        report::held(&held::measure(ours)?, &held::measure_stdio(ours)?);
-    }
+    measure(&plan, &mut log, &mut verdicts)?;
     let (busy_after, all_after) = machine_ticks()?;
     let others = (busy_after - busy).saturating_sub(own_ticks()? - own);
-    report::machine(others, all_after - all);
+    if plan.ours.is_some() {
+        log.say(&verdicts.table())?;
+    }
+    log.say(&report::machine(others, all_after - all))?;
+    eprintln!("\nsamples and report: {}", log.folder().display());
+    Ok(())
+}
+
+fn measure(plan: &Plan, log: &mut Log, verdicts: &mut Verdicts) -> Result<()> {
+    log.say("# What a gate in the path costs")?;
+    for route in Route::ALL {
+        if plan.has(Part::Route(route)) {
+            let measured = proxies::measure(route, plan, log)?;
+            log.say(&report::route(route, &measured, verdicts))?;
+        }
+    }
+    if plan.has(Part::Sessions) {
+        let crowded = sessions::measure(plan, log)?;
+        log.say(&report::sessions(&crowded))?;
+    }
+    if plan.has(Part::Gate) {
+        log.say(&report::gate(&gate::measure(plan)?, verdicts))?;
+    }
+    let Some(ours) = &plan.ours else { return Ok(()) };
+    if plan.has(Part::Click) {
+        log.say(&report::click(&click::measure(ours)?, verdicts))?;
+    }
+    if plan.has(Part::Held) {
+        log.say(&report::held(&held::measure(ours)?, &held::measure_stdio(ours)?, verdicts))?;
+    }
     Ok(())
 }
 

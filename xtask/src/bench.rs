@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::command::{self, cargo, program, target};
+use crate::peers;
 
 /// Builds and measures; `arguments` go to the measuring program.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
@@ -14,10 +15,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     }
     command::run(&mut build)?;
     let folder = target().join("release");
-    command::run(
-        program(folder.join("holdpoint-bench"))
-            .args(["run", "--ours"])
-            .arg(folder.join("holdpoint"))
-            .args(arguments),
-    )
+    let mut bench = program(folder.join("holdpoint-bench"));
+    bench.args(["run", "--results"]).arg(target().join("bench")).arg("--ours").arg(folder.join("holdpoint"));
+    if arguments.contains(&"--peers") {
+        bench.arg("--peers-in").arg(peers::install()?);
+    }
+    command::run(bench.args(arguments.iter().filter(|argument| **argument != "--peers")))
 }

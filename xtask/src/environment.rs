@@ -141,7 +141,7 @@ fn node_packages() -> Result<()> {
 }
 
 /// A lock file written behind a mirror names the mirror, and fails everywhere else.
-fn refuse_download_addresses(lock: &Path) -> Result<()> {
+pub(crate) fn refuse_download_addresses(lock: &Path) -> Result<()> {
     if read(lock)?.contains("\"resolved\"") {
         bail!(
             "{} names download addresses\n\
@@ -153,17 +153,20 @@ fn refuse_download_addresses(lock: &Path) -> Result<()> {
 }
 
 fn python_packages() -> Result<()> {
-    let requirements = root().join("tests/python/requirements.txt");
-    let folder = target().join("tools/python");
+    venv(&root().join("tests/python/requirements.txt"), &target().join("tools/python"))
+}
+
+/// A virtual environment with exactly what a file names.
+pub(crate) fn venv(requirements: &Path, folder: &Path) -> Result<()> {
     let marker = folder.join("requirements.txt");
-    let wanted = read(&requirements)?;
+    let wanted = read(requirements)?;
     if std::fs::read_to_string(&marker).unwrap_or_default() == wanted {
         return Ok(());
     }
-    run(python().args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(python().args(["-m", "venv", "--clear"]).arg(folder))?;
     run(program(folder.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "-r"])
-        .arg(&requirements))?;
+        .arg(requirements))?;
     write(&marker, &wanted)
 }
 
@@ -184,11 +187,11 @@ fn as_root(name: &str) -> Result<Command> {
     Ok(sudo)
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(crate) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-fn write(path: &PathBuf, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }

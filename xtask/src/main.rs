@@ -4,7 +4,7 @@
 //! - `generate`: writes the generated files, or with `--check` says which are stale.
 //! - `mutants`: breaks the kernel in every way that `cargo mutants` knows, and says which breakages no test notices.
 //! - `fuzz`: lets a fuzzer at every parser that reads what a stranger wrote.
-//! - `bench`: measures a tool call direct, through a bare relay and through Holdpoint.
+//! - `bench`: measures a tool call direct, through a bare relay, through Holdpoint and through other proxies.
 
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ mod fuzz;
 mod generate;
 #[cfg(test)]
 mod layering;
+mod peers;
 mod snapshots;
 mod test;
 
@@ -31,7 +32,8 @@ usage: cargo xtask COMMAND
                         `cargo mutants`, say `-F reconcile`
   fuzz [--minutes N] [TARGET…]
                         fuzz the parsers, 10 minutes each
-  bench [ARGUMENTS]     measure; `cargo xtask bench --help` lists the arguments
+  bench [ARGUMENTS]     measure what a gate in the path costs, with `--peers` beside other proxies;
+                        `cargo xtask bench --help` lists the arguments
 ";
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! HTTP/1.1, one kept connection per call in flight.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -13,9 +13,17 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use super::{INITIALIZE, INITIALIZED, LIST, Window, call, contains, cpu_of, is_echo, print};
+use super::{
+    Calls, INITIALIZE, INITIALIZED, LIST, LOST_AFTER, Sample, Shape, WARM_UP_CALLS, WARM_UP_MAX, Window,
+    contains, cpu_of, id_of, memory_of, print,
+};
+use crate::process::Tree;
 
-const WARM_UP_CALLS: u64 = 300;
+/// Names the session, in answers to `initialize` and in every request after it.
+const SESSION: &str = "mcp-session-id";
+
+/// Of an answer that was not expected.
+const SHOWN_CHARS: usize = 300;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +39,9 @@ pub(crate) enum Question {
 pub(crate) struct Order {
     pub(crate) url: String,
     pub(crate) question: Question,
-    pub(crate) in_flight: u64,
+    /// As the process under test calls it.
+    pub(crate) tool: String,
+    pub(crate) shape: Shape,
     pub(crate) window_ms: u64,
     /// Bearer token, where one is wanted.
     pub(crate) key: Option<String>,
@@ -43,54 +53,63 @@ pub(crate) struct Order {
 pub(crate) async fn main(arguments: &[String]) -> Result<()> {
     let order = arguments.first().context("load-http ORDER")?;
     let order: Order = serde_json::from_str(order).context("bad order")?;
-    let target = Arc::new(Target::new(&order.url, order.question, order.key.clone())?);
+    let tree = order.pid.map(Tree::of).transpose()?;
+    let calls = Calls::new(&order.tool, order.shape.payload_bytes)?;
+    let target = Arc::new(Target::new(&order.url, order.question, calls, order.key.clone())?);
     if order.question == Question::ToolCall {
         target.handshake().await?;
     }
+    let idle = memory_of(tree.as_ref())?;
+    let sample = measure(&order, &target).await?;
+    target.leave().await;
+    print(&Sample { idle, ..sample })
+}
+
+async fn measure(order: &Order, target: &Arc<Target>) -> Result<Sample> {
+    let in_flight = order.shape.in_flight;
     let mut connections = Vec::new();
-    for _ in 0..order.in_flight {
+    for _ in 0..in_flight {
         connections.push(target.connect().await?);
     }
-    let each = (WARM_UP_CALLS / order.in_flight).max(2);
-    let (connections, warm) = all(connections, &target, Until::Calls(each)).await?;
-    if warm.errors > 0 {
-        bail!("{} of {} calls failed in the warm-up", warm.errors, each * order.in_flight);
+    let each = (WARM_UP_CALLS / in_flight).max(2);
+    let until = Until { calls: each, time: Instant::now() + WARM_UP_MAX };
+    let (connections, warm) = all(connections, target, until).await?;
+    if warm.errors + warm.lost > 0 {
+        bail!("{} wrong and {} lost calls in the warm-up", warm.errors, warm.lost);
     }
 
-    let cpu = cpu_of(order.pid)?;
+    // Helpers may have been started since.
+    let tree = order.pid.map(Tree::of).transpose()?;
+    let cpu = cpu_of(tree.as_ref())?;
     let start = Instant::now();
-    let until = Until::Time(start + Duration::from_millis(order.window_ms));
-    let (_connections, measured) = all(connections, &target, until).await?;
+    let until = Until { calls: u64::MAX, time: start + Duration::from_millis(order.window_ms) };
+    let (_connections, measured) = all(connections, target, until).await?;
     let window = Window {
-        latencies: measured.latencies,
-        errors: measured.errors,
         elapsed: start.elapsed(),
-        cpu: cpu_of(order.pid)?.saturating_sub(cpu),
+        cpu: cpu_of(tree.as_ref())?.saturating_sub(cpu),
+        loaded: memory_of(tree.as_ref())?,
+        ..measured
     };
-    print(&window.sample(order.pid)?)
+    Ok(window.sample())
 }
 
 /// `call-http URL`: one call; prints whatever the answer is, streamed or not.
 pub(crate) async fn call_once(arguments: &[String]) -> Result<()> {
     let url = arguments.first().context("call-http URL")?;
-    let target = Target::new(url, Question::ToolCall, None)?;
+    let target = Target::of_calls(url)?;
     let mut connection = target.connect().await?;
-    let response = connection.send_request(target.next_request()?).await?;
+    let (_, request) = target.next_request()?;
+    let response = connection.send_request(request).await?;
     let body = response.into_body().collect().await?.to_bytes();
     println!("{}", String::from_utf8_lossy(&body));
     Ok(())
 }
 
+/// Whatever comes first.
 #[derive(Clone, Copy)]
-enum Until {
-    Calls(u64),
-    Time(Instant),
-}
-
-#[derive(Default)]
-struct Outcome {
-    latencies: Vec<Duration>,
-    errors: u64,
+pub(super) struct Until {
+    pub(super) calls: u64,
+    pub(super) time: Instant,
 }
 
 pub(crate) type Connection = SendRequest<Full<Bytes>>;
@@ -99,46 +118,33 @@ async fn all(
     connections: Vec<Connection>,
     target: &Arc<Target>,
     until: Until,
-) -> Result<(Vec<Connection>, Outcome)> {
+) -> Result<(Vec<Connection>, Window)> {
     let tasks: Vec<_> = connections
         .into_iter()
         .map(|connection| tokio::spawn(one(connection, Arc::clone(target), until)))
         .collect();
     let mut connections = Vec::new();
-    let mut outcome = Outcome::default();
+    let mut window = Window::default();
     for task in tasks {
         let (connection, part) = task.await.context("a load task failed")??;
         connections.push(connection);
-        outcome.latencies.extend(part.latencies);
-        outcome.errors += part.errors;
+        window.latencies.extend(part.latencies);
+        window.errors += part.errors;
+        window.lost += part.lost;
     }
-    Ok((connections, outcome))
+    Ok((connections, window))
 }
 
-async fn one(mut connection: Connection, target: Arc<Target>, until: Until) -> Result<(Connection, Outcome)> {
-    let mut outcome = Outcome::default();
+async fn one(mut connection: Connection, target: Arc<Target>, until: Until) -> Result<(Connection, Window)> {
+    let mut window = Window::default();
     let mut calls = 0;
-    loop {
-        let go_on = match until {
-            Until::Calls(max) => calls < max,
-            Until::Time(end) => Instant::now() < end,
-        };
-        if !go_on {
-            return Ok((connection, outcome));
-        }
+    while calls < until.calls && Instant::now() < until.time {
         calls += 1;
-        let request = target.next_request()?;
-        let start = Instant::now();
-        match target.ask(&mut connection, request).await? {
-            Answer::Good => outcome.latencies.push(start.elapsed()),
-            Answer::Bad(what) => {
-                if outcome.errors == 0 {
-                    eprintln!("not the expected answer: {what}");
-                }
-                outcome.errors += 1;
-            }
+        if !target.ask_into(&mut connection, &mut window).await? {
+            break;
         }
     }
+    Ok((connection, window))
 }
 
 enum Answer {
@@ -146,28 +152,32 @@ enum Answer {
     Bad(String),
 }
 
+/// A server, and what is asked of it.
 pub(crate) struct Target {
     uri: Uri,
     question: Question,
+    calls: Calls,
     key: Option<String>,
+    session: OnceLock<String>,
     next: AtomicU64,
 }
 
 impl Target {
-    fn new(url: &str, question: Question, key: Option<String>) -> Result<Self> {
+    pub(super) fn new(url: &str, question: Question, calls: Calls, key: Option<String>) -> Result<Self> {
         // Samples follow each other; none repeats the arguments of another.
         let first = u64::try_from(crate::process::wall_clock_ns() / 1000 % 1_000_000_000_000)?;
-        Ok(Self { uri: url.parse().context("bad address")?, question, key, next: AtomicU64::new(first) })
+        let uri = url.parse().context("bad address")?;
+        Ok(Self { uri, question, calls, key, session: OnceLock::new(), next: AtomicU64::new(first) })
     }
 
     /// For calls of tools.
     pub(crate) fn of_calls(url: &str) -> Result<Self> {
-        Self::new(url, Question::ToolCall, None)
+        Self::new(url, Question::ToolCall, Calls::new("echo", 0)?, None)
     }
 
     /// A call that is told apart by `n`.
     pub(crate) fn request_for(&self, n: u64) -> Result<Request<Full<Bytes>>> {
-        self.post(&self.uri, call(n))
+        self.post(&self.uri, self.calls.call(n))
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {
@@ -182,21 +192,44 @@ impl Target {
     /// What a client of the handshake era sends first; servers that learn their tools from it have them then.
     pub(crate) async fn handshake(&self) -> Result<()> {
         let mut connection = self.connect().await?;
+        self.handshake_on(&mut connection).await
+    }
+
+    pub(super) async fn handshake_on(&self, connection: &mut Connection) -> Result<()> {
         for message in [INITIALIZE, INITIALIZED, LIST] {
+            connection.ready().await.context("the connection was closed")?;
             let response = connection.send_request(self.post(&self.uri, message.to_owned())?).await?;
             let status = response.status();
+            if let Some(session) = response.headers().get(SESSION) {
+                // Only the first answer names one.
+                let _named = self.session.set(session.to_str().context("an odd session")?.to_owned());
+            }
             let body = response.into_body().collect().await?.to_bytes();
             if !status.is_success() {
                 bail!("{status} to {message}: {}", String::from_utf8_lossy(&body));
+            }
+            if message == LIST && !contains(&body, self.calls.tool.as_bytes()) {
+                bail!("no `{}` among the tools: {}", self.calls.tool, String::from_utf8_lossy(&body));
             }
         }
         Ok(())
     }
 
-    fn next_request(&self) -> Result<Request<Full<Bytes>>> {
+    /// Ends the session, if there is one. A server that keeps it has only itself to blame.
+    pub(super) async fn leave(&self) {
+        if self.session.get().is_some()
+            && let Ok(mut connection) = self.connect().await
+            && let Ok(mut request) = self.post(&self.uri, String::new())
+        {
+            *request.method_mut() = http::Method::DELETE;
+            let _ended = tokio::time::timeout(LOST_AFTER, connection.send_request(request)).await;
+        }
+    }
+
+    fn next_request(&self) -> Result<(u64, Request<Full<Bytes>>)> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.question {
-            Question::ToolCall => self.post(&self.uri, call(n)),
+        let request = match self.question {
+            Question::ToolCall => self.post(&self.uri, self.calls.call(n)),
             Question::Decision => {
                 let uri: Uri = format!("{}api/agent/tasks/task-{n}/requests", self.uri).parse()?;
                 let body = format!(
@@ -204,7 +237,8 @@ impl Target {
                 );
                 self.post(&uri, body)
             }
-        }
+        };
+        Ok((n, request?))
     }
 
     fn post(&self, uri: &Uri, body: String) -> Result<Request<Full<Bytes>>> {
@@ -215,19 +249,53 @@ impl Target {
             .header("content-type", "application/json")
             .header("accept", "application/json, text/event-stream")
             .header("mcp-protocol-version", "2025-06-18");
+        if let Some(session) = self.session.get() {
+            request = request.header(SESSION, session);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         request.body(Full::new(Bytes::from(body))).context("cannot build a request")
     }
 
-    async fn ask(&self, connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Answer> {
+    /// One call; whether the connection is good for another.
+    pub(super) async fn ask_into(&self, connection: &mut Connection, window: &mut Window) -> Result<bool> {
+        let (n, request) = self.next_request()?;
+        let start = Instant::now();
+        match tokio::time::timeout(LOST_AFTER, self.ask(connection, n, request)).await {
+            Ok(Ok(Answer::Good)) => {
+                window.latencies.push(start.elapsed());
+                return Ok(true);
+            }
+            Ok(Ok(Answer::Bad(what))) => {
+                if window.errors == 0 {
+                    eprintln!(
+                        "not the expected answer: {}",
+                        what.chars().take(SHOWN_CHARS).collect::<String>()
+                    );
+                }
+                window.errors += 1;
+                return Ok(true);
+            }
+            Ok(Err(error)) => eprintln!("lost a call: {error:#}"),
+            Err(_) => eprintln!("lost a call: no answer in {LOST_AFTER:?}"),
+        }
+        window.lost += 1;
+        Ok(false)
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut Connection,
+        n: u64,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer> {
         connection.ready().await.context("the connection was closed")?;
         let response = connection.send_request(request).await.context("no answer")?;
         let status = response.status();
         let body = response.into_body().collect().await.context("half an answer")?.to_bytes();
         let expected = match self.question {
-            Question::ToolCall => is_echo(&body),
+            Question::ToolCall => self.calls.is_echo(&body) && id_of(&body) == Some(n),
             Question::Decision => contains(&body, b"\"allow\""),
         };
         Ok(if status.is_success() && expected {

@@ -3,14 +3,14 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::net::unix::pipe;
-use tokio::process::{ChildStdin, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::gate;
 
-const QUEUE_MAX: usize = 1024;
+pub(super) const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 
 /// `relay-stdio [--gate URL] -- COMMAND ARGUMENTS…`
@@ -63,7 +63,7 @@ pub(crate) async fn pump(arguments: &[String]) -> Result<()> {
 }
 
 /// Writes what is there, then flushes once.
-async fn write(tool: ChildStdin, mut lines: mpsc::Receiver<Vec<u8>>) -> Result<()> {
+pub(super) async fn write(tool: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Vec<u8>>) -> Result<()> {
     let mut tool = BufWriter::new(tool);
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while lines.recv_many(&mut batch, BATCH_MAX).await > 0 {

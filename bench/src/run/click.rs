@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::ours::{Action, Setup};
-use super::proxies::mcp_url;
 use super::role;
+use super::subjects::mcp_url;
 use crate::process::{Server, wall_clock_ns};
 
 const APPROVALS: u64 = 60;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::measured::LEVELS;
 use super::ours::{Action, Setup};
-use super::proxies::{LEVELS, load, window_ms};
+use super::proxies::{load, window_ms};
 use super::{Plan, folder, role};
-use crate::load::Sample;
 use crate::load::http::{Order, Question};
+use crate::load::{Sample, Shape};
 use crate::process::Server;
 
 /// By level, one pair per round: the bare insert, and ours if it was measured.
@@ -43,7 +44,8 @@ fn sample(plan: &Plan, url: &str, in_flight: u64, pid: u32, key: Option<String>)
     let order = Order {
         url: url.to_owned(),
         question: Question::Decision,
-        in_flight,
+        tool: "echo".to_owned(),
+        shape: Shape::ordinary(in_flight),
         window_ms: window_ms(plan),
         key,
         pid: Some(pid),

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::click::Reviewer;
 use super::ours::{Action, Setup};
-use super::proxies::mcp_url;
 use super::role;
+use super::subjects::mcp_url;
 use crate::load::held::Order;
-use crate::load::{INITIALIZE, INITIALIZED, LIST, call};
+use crate::load::{Calls, INITIALIZE, INITIALIZED, LIST};
 use crate::process::{Server, end, memory_kib, processor_time, wall_clock_ns};
 
 /// Held at once.
@@ -113,8 +113,9 @@ pub(crate) fn measure_stdio(program: &Path) -> Result<OverStdio> {
     std::thread::sleep(SETTLED_AFTER / 10);
     let pid = proxy.0.id();
     let before_kib = memory_kib(pid, "VmRSS")?;
+    let calls = Calls::new("echo", 0)?;
     for n in 0..HELD {
-        proxy.say(&call(n))?;
+        proxy.say(&calls.call(n))?;
         if n % BURST == 0 {
             std::thread::sleep(BURST_PAUSE);
         }

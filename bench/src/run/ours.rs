@@ -68,7 +68,8 @@ impl Setup {
                 "workflow_name": "Bench",
                 "task_label": "Echo {{ args.n }}",
                 "subject": "Echo {{ args.n }}",
-                "preview": "{{ args.message }}",
+                // A reviewer is shown so much at most.
+                "preview": "{{ args.message[:100] }}",
                 "risk_level": "low",
                 "summary": ["Message {{ args.n }}"],
                 // Nobody gives up while a measurement goes on.

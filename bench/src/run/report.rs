@@ -1,104 +1,245 @@
-//! Tables: figures, ratios, and the targets beside them.
+//! Tables of what was measured, in Markdown, and the targets beside them.
 
-use super::click;
-use super::gate;
-use super::held;
-use super::proxies::{LEVELS, Measured, Path, Route, Samples};
-use crate::load::Sample;
+use std::fmt::Write as _;
 
-/// The level at which throughput and CPU time are judged.
-const JUDGED: u64 = 16;
+use super::measured::{
+    ALONE, CROWD, HUGE, JUDGED, Kind, LARGE, LEVELS, Measured, Path, Route, Samples, median,
+};
+use super::sessions::Crowded;
+use super::verdicts::Verdicts;
+use super::{click, gate, held};
+use crate::load::{Sample, Shape};
+use crate::process::Memory;
 
-/// Figures of one route, then what they mean.
-pub(crate) fn proxies(route: Route, measured: &Measured) {
-    println!("\n{}: medians of {} rounds", name(route), rounds(measured));
-    println!(
-        "{:<22} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>9} {:>6} {:>7} {:>7}",
-        "calls/s in flight:", 1, 16, 64, 256, "p50 µs", "p99 µs", "CPU µs@16", "ready", "MB idle", "MB peak"
+/// Figures of one route, and what they are in relation to the relay and to other proxies.
+pub(crate) fn route(route: Route, measured: &Measured, verdicts: &mut Verdicts) -> String {
+    let mut text = format!("\n## {}\n", route.title());
+    figures(&mut text, measured);
+    ratios(&mut text, measured);
+    peers(&mut text, route, measured, verdicts);
+    for (path, samples) in &measured.0 {
+        if matches!(path, Path::Ours | Path::OursAsked) {
+            judge(route, path, samples, measured, verdicts);
+        }
+    }
+    text
+}
+
+fn figures(text: &mut String, measured: &Measured) {
+    row(
+        text,
+        &[
+            "path",
+            "calls/s at 1",
+            "16",
+            "64",
+            "256",
+            "CPU µs per call at 16",
+            "p50 added, µs",
+            "p99 at 256, ms",
+            "MB idle (own)",
+            "MB after 256 (own)",
+            "ms to ready",
+            "wrong or lost",
+        ]
+        .map(str::to_owned),
     );
-    for (path, samples) in measured {
-        let rate = |level| median(samples.figures(level, |sample| sample.calls_per_s));
-        println!(
-            "{:<22} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>8.0} {:>8.0} {:>9.1} {:>6.1} {:>7.1} {:>7.1}",
-            path.name(),
-            rate(1),
-            rate(16),
-            rate(64),
-            rate(256),
-            median(samples.figures(1, |sample| sample.p50_us)),
-            median(samples.figures(1, |sample| sample.p99_us)),
-            median(samples.figures(JUDGED, |sample| sample.cpu_us_per_call)),
-            median(samples.ready_ms.clone()),
-            samples.idle_mb(),
-            samples.peak_mb(),
-        );
+    rule(text, 12);
+    for (path, samples) in &measured.0 {
+        let mut cells = vec![path.name().to_owned()];
+        cells
+            .extend(LEVELS.map(|level| number(samples.figure(Shape::ordinary(level), |s| s.calls_per_s), 0)));
+        cells.push(number(samples.figure(JUDGED, |s| s.cpu_us_per_call), 1));
+        cells.push(number(measured.added_us(path), 0));
+        cells.push(number(samples.figure(CROWD, |s| s.p99_us / 1e3), 1));
+        cells.push(memory(samples.idle()));
+        cells.push(memory(samples.loaded()));
+        cells.push(number(samples.figure(ALONE, |s| s.ready_us / 1e3), 0));
+        cells.push(samples.errors().to_string());
+        row(text, &cells);
     }
-    let errors: u64 = measured.values().flat_map(|s| s.rounds.values().flatten()).map(|s| s.errors).sum();
-    println!("errors: {errors}");
-    println!("\n{:<22} throughput ÷ direct at 1 / 16 / 64 / 256, p50 ÷ direct, p99 ÷ direct", "");
-    for path in measured.keys().filter(|path| **path != Path::Direct) {
-        let rate: Vec<String> = LEVELS
-            .iter()
-            .map(|level| format!("{:.2}", ratio(measured, *path, Path::Direct, *level, |s| s.calls_per_s)))
-            .collect();
-        println!(
-            "{:<22} {}, {:.1}, {:.1}",
-            path.name(),
-            rate.join(" / "),
-            ratio(measured, *path, Path::Direct, 1, |s| s.p50_us),
-            ratio(measured, *path, Path::Direct, 1, |s| s.p99_us),
-        );
+}
+
+fn ratios(text: &mut String, measured: &Measured) {
+    text.push_str("\nIn relation to the relay of the same round:\n\n");
+    row(
+        text,
+        &[
+            "path",
+            "÷",
+            "calls/s at 16",
+            "CPU at 16",
+            "p50 added",
+            "p99 at 256",
+            "64 KiB: calls/s",
+            "CPU",
+            "1 MiB: calls/s",
+            "CPU",
+        ]
+        .map(str::to_owned),
+    );
+    rule(text, 10);
+    for path in measured.0.keys() {
+        let Some(floor) = path.floor() else { continue };
+        let rate = |shape| number(measured.ratio(path, &floor, shape, |s| s.calls_per_s), 2);
+        let cpu = |shape| number(measured.ratio(path, &floor, shape, |s| s.cpu_us_per_call), 2);
+        let cells = [
+            path.name().to_owned(),
+            floor.name().to_owned(),
+            rate(JUDGED),
+            cpu(JUDGED),
+            number(measured.added_ratio(path, &floor), 1),
+            number(measured.ratio(path, &floor, CROWD, |s| s.p99_us), 1),
+            rate(LARGE),
+            cpu(LARGE),
+            rate(HUGE),
+            cpu(HUGE),
+        ];
+        row(text, &cells);
     }
-    println!();
-    for (ours, relay) in [(Path::Ours, Path::Relay), (Path::OursAsked, Path::RelayAsked)] {
-        if measured.contains_key(&ours) {
-            against(measured, ours, relay);
+}
+
+/// Ours against each other proxy of the same kind.
+fn peers(text: &mut String, route: Route, measured: &Measured, verdicts: &mut Verdicts) {
+    let peers: Vec<(&Path, &str, Kind, &Samples)> = measured
+        .0
+        .iter()
+        .filter_map(|(path, samples)| match path {
+            Path::Peer { name, kind } => Some((path, name.as_str(), *kind, samples)),
+            Path::Direct | Path::Relay | Path::Ours | Path::RelayAsked | Path::OursAsked => None,
+        })
+        .collect();
+    if peers.is_empty() {
+        return;
+    }
+    text.push_str("\nHoldpoint in relation to other proxies of the same round:\n\n");
+    row(
+        text,
+        &[
+            "proxy",
+            "÷",
+            "calls/s at 16",
+            "at 256",
+            "CPU at 16",
+            "p50, one at a time",
+            "64 KiB: calls/s",
+            "failed",
+        ]
+        .map(str::to_owned),
+    );
+    rule(text, 8);
+    for (path, name, kind, samples) in peers {
+        let ours = kind.ours();
+        let rate = |shape| measured.ratio(&ours, path, shape, |s| s.calls_per_s);
+        let cpu = measured.ratio(&ours, path, JUDGED, |s| s.cpu_us_per_call);
+        let latency = measured.ratio(&ours, path, ALONE, |s| s.p50_us);
+        let failed = match samples.failures.first() {
+            None => samples.errors().to_string(),
+            Some(first) => {
+                let first: String = first.chars().filter(|c| *c != '|' && *c != '\n').take(160).collect();
+                format!("{} calls; {} samples, first: {first}", samples.errors(), samples.failures.len())
+            }
+        };
+        let cells = [
+            name.to_owned(),
+            ours.name().to_owned(),
+            number(rate(JUDGED), 1),
+            number(rate(CROWD), 1),
+            number(cpu, 3),
+            number(latency, 2),
+            number(rate(LARGE), 1),
+            failed,
+        ];
+        row(text, &cells);
+        // A peer that does not work is no rival: it is reported above.
+        if rate(JUDGED).is_finite() && latency.is_finite() {
+            let title = format!("{}: {} ÷ {name}", route.title(), ours.name());
+            verdicts.at_least(format!("{title}, calls/s at 16"), rate(JUDGED), 1.0);
+            verdicts.at_most(format!("{title}, CPU at 16"), cpu, 1.0);
+            verdicts.at_most(format!("{title}, p50 one at a time"), latency, 1.0);
         }
     }
 }
 
 /// Ours against the floor under it.
-fn against(measured: &Measured, ours: Path, relay: Path) {
-    println!("{} against {}", ours.name(), relay.name());
-    at_least("calls/s at 16 in flight", ratio(measured, ours, relay, JUDGED, |s| s.calls_per_s), 0.7);
-    at_most("CPU per call at 16", ratio(measured, ours, relay, JUDGED, |s| s.cpu_us_per_call), 1.6);
-    at_most("added p50, one at a time", added_p50(measured, ours, relay), 1.4);
-    if let Some(samples) = measured.get(&ours) {
-        at_most("MB idle", samples.idle_mb(), 12.0);
-        at_most("ms to ready", median(samples.ready_ms.clone()), 50.0);
-    }
+fn judge(route: Route, path: &Path, samples: &Samples, measured: &Measured, verdicts: &mut Verdicts) {
+    let Some(floor) = path.floor() else { return };
+    let title = format!("{}: {}", route.title(), path.name());
+    let ratio = |shape, figure| measured.ratio(path, &floor, shape, figure);
+    verdicts.at_least(format!("{title}, calls/s at 16 ÷ relay"), ratio(JUDGED, |s| s.calls_per_s), 0.7);
+    verdicts.at_most(format!("{title}, CPU at 16 ÷ relay"), ratio(JUDGED, |s| s.cpu_us_per_call), 1.6);
+    verdicts.at_most(format!("{title}, p99 at 256 ÷ relay"), ratio(CROWD, |s| s.p99_us), 1.5);
+    verdicts.at_most(format!("{title}, added p50 ÷ relay"), measured.added_ratio(path, &floor), 1.4);
+    verdicts.at_most(format!("{title}, MB idle"), samples.idle().map_or(f64::NAN, megabytes), 12.0);
+    verdicts.at_most(
+        format!("{title}, MB after 256 in flight"),
+        samples.loaded().map_or(f64::NAN, megabytes),
+        30.0,
+    );
+    verdicts.at_most(format!("{title}, ms to ready"), samples.figure(ALONE, |s| s.ready_us / 1e3), 50.0);
+    #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
+    verdicts.at_most(format!("{title}, calls wrong or lost"), samples.errors() as f64, 0.0);
 }
 
-fn added_p50(measured: &Measured, ours: Path, relay: Path) -> f64 {
-    let p50 = |path| figures(measured, path, 1, |sample| sample.p50_us);
-    let added = p50(ours)
-        .into_iter()
-        .zip(p50(relay))
-        .zip(p50(Path::Direct))
-        .map(|((ours, relay), direct)| (ours - direct) / (relay - direct).max(0.1))
-        .collect();
-    median(added)
+/// Many sessions open at once.
+pub(crate) fn sessions(all: &[Crowded]) -> String {
+    let mut text = "\n## Sessions open at once\n16 calls in flight, each in another session.\n\n".to_owned();
+    row(
+        &mut text,
+        &[
+            "route",
+            "sessions",
+            "path",
+            "calls/s",
+            "p99, ms",
+            "CPU µs per call",
+            "KiB per session",
+            "wrong or lost",
+        ]
+        .map(str::to_owned),
+    );
+    rule(&mut text, 8);
+    for crowded in all {
+        let sample = &crowded.sample;
+        let grown = sample.loaded.rss_kib.saturating_sub(sample.idle.rss_kib);
+        let cells = [
+            crowded.route.title().to_owned(),
+            crowded.sessions.to_string(),
+            crowded.path.name().to_owned(),
+            number(sample.calls_per_s, 0),
+            number(sample.p99_us / 1e3, 1),
+            number(sample.cpu_us_per_call, 1),
+            (grown / crowded.sessions.max(1)).to_string(),
+            (sample.errors + sample.lost).to_string(),
+        ];
+        row(&mut text, &cells);
+    }
+    text
 }
 
 /// Decisions per second.
-pub(crate) fn gate(measured: &gate::Measured) {
-    println!(
-        "\nGate: a decision that a rule allows, against a bare axum + SQLite insert (group commit, synchronous=FULL)"
-    );
-    println!("{:<10} {:>12} {:>12} {:>8} {:>9}", "in flight", "bare/s", "holdpoint/s", "ratio", "p99 ms");
+pub(crate) fn gate(measured: &gate::Measured, verdicts: &mut Verdicts) -> String {
+    let mut text =
+        "\n## Gate\nA decision that a rule allows, against a bare axum + SQLite insert (group commit, \
+                    synchronous=FULL).\n\n"
+            .to_owned();
+    row(&mut text, &["in flight", "bare/s", "holdpoint/s", "ratio", "p99, ms"].map(str::to_owned));
+    rule(&mut text, 5);
     for (level, rounds) in measured {
         let bare = median(rounds.iter().map(|(bare, _)| bare.calls_per_s).collect());
         let ours: Vec<&Sample> = rounds.iter().filter_map(|(_, ours)| ours.as_ref()).collect();
         let rate = median(ours.iter().map(|sample| sample.calls_per_s).collect());
         let p99 = median(ours.iter().map(|sample| sample.p99_us / 1e3).collect());
         let ratio = gate_ratio(rounds);
-        println!("{level:<10} {bare:>12.0} {rate:>12.0} {ratio:>8.2} {p99:>9.2}");
+        let cells = [level.to_string(), number(bare, 0), number(rate, 0), number(ratio, 2), number(p99, 2)];
+        row(&mut text, &cells);
     }
     if let Some(rounds) = measured.get(&64)
         && rounds.iter().any(|(_, ours)| ours.is_some())
     {
-        at_least("decisions/s at 64 in flight", gate_ratio(rounds), 0.5);
+        verdicts.at_least("Gate: decisions/s at 64 in flight ÷ bare", gate_ratio(rounds), 0.5);
     }
+    text
 }
 
 fn gate_ratio(rounds: &[(Sample, Option<Sample>)]) -> f64 {
@@ -111,113 +252,77 @@ fn gate_ratio(rounds: &[(Sample, Option<Sample>)]) -> f64 {
 }
 
 /// From the approval to the run.
-pub(crate) fn click(measured: &click::Measured) {
-    println!("\nFrom approval to run, {} calls", measured.click_to_run.len());
-    let line = |title: &str, sorted: &[f64]| {
-        println!(
-            "{title:<44} p50 {:>7.2} ms  p99 {:>7.2} ms",
-            percentile(sorted, 50),
-            percentile(sorted, 99)
-        );
-    };
-    line("click to run", &measured.click_to_run);
-    at_most("p50 ms", percentile(&measured.click_to_run, 50), 5.0);
-    at_most("p99 ms", percentile(&measured.click_to_run, 99), 25.0);
+pub(crate) fn click(measured: &click::Measured, verdicts: &mut Verdicts) -> String {
+    let sorted = &measured.click_to_run;
+    let (p50, p99) = (percentile(sorted, 50), percentile(sorted, 99));
+    verdicts.at_most("from click to run, p50 ms", p50, 5.0);
+    verdicts.at_most("from click to run, p99 ms", p99, 25.0);
+    format!("\n## From approval to run\n{} calls: p50 {p50:.2} ms, p99 {p99:.2} ms", sorted.len())
+}
+
+/// What holding many costs.
+pub(crate) fn held(http: &held::Measured, stdio: &held::OverStdio, verdicts: &mut Verdicts) -> String {
+    let held = held::HELD;
+    verdicts.at_most(format!("{held} held over HTTP: KiB per call"), http.kib_per_call, 32.0);
+    verdicts.at_most(format!("{held} held over HTTP: % of a core while idle"), http.idle_percent, 2.0);
+    let (p50, p99) = (percentile(&http.approval_to_run, 50), percentile(&http.approval_to_run, 99));
+    verdicts.at_most(format!("{held} held over HTTP: approval to run p50, ms"), p50, 10.0);
+    verdicts.at_most(format!("{held} held over HTTP: approval to run p99, ms"), p99, 100.0);
+    verdicts.at_most(format!("{held} held over stdio: KiB per call"), stdio.kib_per_call, 32.0);
+    verdicts.at_most(format!("{held} held over stdio: % of a core while idle"), stdio.idle_percent, 2.0);
+    format!(
+        "\n## {held} calls held at once\nOver HTTP, Gate in the same process: {:.1} KiB per call, {:.1} % of a core \
+         while idle, approval to run p50 {p50:.1} ms, p99 {p99:.1} ms; the rest approved at once: {:.0} runs/s; {} \
+         calls ran, each once.\nOver stdio, Gate in another process: {:.1} KiB per call, {:.1} % of a core while idle.",
+        http.kib_per_call,
+        http.idle_percent,
+        http.rest_per_s,
+        http.ran,
+        stdio.kib_per_call,
+        stdio.idle_percent
+    )
 }
 
 /// How much others used of the machine meanwhile.
 #[expect(clippy::cast_precision_loss, reason = "ticks of minutes")]
-pub(crate) fn machine(others_ticks: u64, all_ticks: u64) {
+pub(crate) fn machine(others_ticks: u64, all_ticks: u64) -> String {
     let percent = 100.0 * others_ticks as f64 / all_ticks.max(1) as f64;
-    println!("\nprocessor time of others meanwhile: {percent:.0} % of the machine");
+    format!("\nProcessor time of others meanwhile: {percent:.0} % of the machine.")
 }
 
-fn at_least(what: &str, value: f64, target: f64) {
-    verdict(what, value, "at least", target, value >= target);
+fn row(text: &mut String, cells: &[String]) {
+    // Writing to a string does not fail.
+    let _written = writeln!(text, "| {} |", cells.join(" | "));
 }
 
-/// What holding many costs.
-pub(crate) fn held(measured: &held::Measured, stdio: &held::OverStdio) {
-    println!("\n{} calls held at once over HTTP, embedded Gate", held::HELD);
-    at_most("KiB per held call", measured.kib_per_call, 32.0);
-    at_most("% of a core while idle", measured.idle_percent, 2.0);
-    at_most("approval to run p50, ms", percentile(&measured.approval_to_run, 50), 10.0);
-    at_most("approval to run p99, ms", percentile(&measured.approval_to_run, 99), 100.0);
-    println!(
-        "  the rest approved at once: {:.0} runs/s; {} calls ran, each once",
-        measured.rest_per_s, measured.ran
-    );
-    println!("\n{} calls held at once on one pipe, Gate in another process", held::HELD);
-    at_most("KiB per held call", stdio.kib_per_call, 32.0);
-    at_most("% of a core while idle", stdio.idle_percent, 2.0);
+fn rule(text: &mut String, columns: usize) {
+    text.push_str(&"|---".repeat(columns));
+    text.push_str("|\n");
 }
 
-fn at_most(what: &str, value: f64, target: f64) {
-    verdict(what, value, "at most", target, value <= target);
+fn number(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "–".to_owned() }
 }
 
-fn verdict(what: &str, value: f64, relation: &str, target: f64, met: bool) {
-    let verdict = if met { "met" } else { "MISSED" };
-    println!("  {what:<28} {value:>7.2}   {relation} {target:<5} {verdict}");
+fn memory(memory: Option<Memory>) -> String {
+    memory.map_or_else(
+        || "–".to_owned(),
+        |memory| {
+            format!(
+                "{:.1} ({:.1})",
+                megabytes(memory),
+                megabytes(Memory { rss_kib: memory.anon_kib, ..memory })
+            )
+        },
+    )
 }
 
-impl Samples {
-    fn figures(&self, level: u64, figure: impl Fn(&Sample) -> f64) -> Vec<f64> {
-        self.rounds.get(&level).into_iter().flatten().map(figure).collect()
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "memory of one process")]
-    fn idle_mb(&self) -> f64 {
-        median(self.idle_kib.iter().map(|kib| *kib as f64 / 1024.0).collect())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "memory of one process")]
-    fn peak_mb(&self) -> f64 {
-        let peak = self.rounds.values().flatten().map(|sample| sample.peak_kib).max();
-        peak.unwrap_or(0) as f64 / 1024.0
-    }
-}
-
-/// Median of the ratios within each round.
-fn ratio(measured: &Measured, of: Path, to: Path, level: u64, figure: fn(&Sample) -> f64) -> f64 {
-    let of = figures(measured, of, level, figure);
-    let to = figures(measured, to, level, figure);
-    median(of.into_iter().zip(to).map(|(of, to)| of / to).collect())
-}
-
-fn figures(measured: &Measured, path: Path, level: u64, figure: fn(&Sample) -> f64) -> Vec<f64> {
-    measured.get(&path).map_or_else(Vec::new, |samples| samples.figures(level, figure))
-}
-
-fn rounds(measured: &Measured) -> usize {
-    measured.values().flat_map(|samples| samples.rounds.values()).map(Vec::len).max().unwrap_or(0)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.len() % 2, values.get(middle), values.get(middle.wrapping_sub(1))) {
-        (1, Some(value), _) => *value,
-        (0, Some(upper), Some(lower)) => f64::midpoint(*lower, *upper),
-        _ => f64::NAN,
-    }
+#[expect(clippy::cast_precision_loss, reason = "memory of one process")]
+fn megabytes(memory: Memory) -> f64 {
+    memory.rss_kib as f64 / 1024.0
 }
 
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
     sorted.get(index).copied().unwrap_or(f64::NAN)
-}
-
-const fn name(route: Route) -> &'static str {
-    match route {
-        Route::Http => "HTTP → HTTP",
-        Route::Stdio => "stdio → stdio",
-    }
-}
-
-#[test]
-fn a_median_is_the_middle() {
-    assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
-    assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < f64::EPSILON);
-    assert!(median(Vec::new()).is_nan());
 }
