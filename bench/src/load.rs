@@ -42,6 +42,8 @@ pub(crate) struct Sample {
     pub(crate) calls: u64,
     /// Answers that were not what an echo gives.
     pub(crate) errors: u64,
+    /// Answers that lost a part on their way. They count as calls.
+    pub(crate) stripped: u64,
     /// Calls that nobody answered.
     pub(crate) lost: u64,
     pub(crate) calls_per_s: f64,
@@ -62,6 +64,7 @@ pub(crate) struct Sample {
 struct Window {
     latencies: Vec<Duration>,
     errors: u64,
+    stripped: u64,
     lost: u64,
     elapsed: Duration,
     cpu: Duration,
@@ -76,6 +79,7 @@ impl Window {
         Sample {
             calls,
             errors: self.errors,
+            stripped: self.stripped,
             lost: self.lost,
             calls_per_s: calls as f64 / self.elapsed.as_secs_f64(),
             p50_us: percentile(&self.latencies, 50),
@@ -128,10 +132,25 @@ impl Calls {
         )
     }
 
-    /// Whether an answer carries what the tool said, all of it.
-    fn is_echo(&self, answer: &[u8]) -> bool {
-        answer.len() > self.padding.len() && contains_at_edge(answer, b"received_ns")
+    /// What became of the tool's answer on its way.
+    fn echo(&self, answer: &[u8]) -> Echo {
+        if answer.len() > self.padding.len() && contains_at_edge(answer, b"received_ns") {
+            Echo::Whole
+        } else if contains_at_edge(answer, b"\"ok\"") && !contains_at_edge(answer, b"\"isError\":true") {
+            Echo::Stripped
+        } else {
+            Echo::None
+        }
     }
+}
+
+/// What an answer has of what the tool said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Echo {
+    Whole,
+    /// The text without the structured content, which some proxies do not know.
+    Stripped,
+    None,
 }
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":"i","method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
@@ -167,8 +186,11 @@ fn the_id_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn an_echo_that_lost_its_payload_is_none() {
+fn an_echo_that_lost_its_payload_is_noticed() {
     let calls = Calls::new("echo", 4096).unwrap();
-    assert!(!calls.is_echo(br#"{"id":1,"result":{"received_ns":"1"}}"#));
-    assert!(calls.is_echo(format!("{}received_ns", calls.call(1)).as_bytes()));
+    let text = r#"{"id":1,"result":{"content":[{"type":"text","text":"ok"}]}}"#;
+    assert_eq!(calls.echo(text.as_bytes()), Echo::Stripped);
+    assert_eq!(calls.echo(text.replace("ok", "no").as_bytes()), Echo::None);
+    assert_eq!(calls.echo(br#"{"id":1,"result":{"received_ns":"1"}}"#), Echo::None);
+    assert_eq!(calls.echo(format!("{}received_ns", calls.call(1)).as_bytes()), Echo::Whole);
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -62,7 +63,7 @@ impl Server {
 
     /// Starts one that says nothing we could wait for: it is ready when it listens.
     pub(crate) fn start_on_port(command: &mut Command, port: u16) -> Result<Self> {
-        let name = format!("{command:?}");
+        let name = role_of(command);
         let start = Instant::now();
         let child = command
             .stdin(Stdio::null())
@@ -118,7 +119,7 @@ pub(crate) fn end(child: &mut Child) {
 
 /// Runs a load client to its end and reads the one line that it prints.
 pub(crate) fn measure(command: &mut Command, at_most: Duration) -> Result<Value> {
-    let name = format!("{command:?}");
+    let name = role_of(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -143,6 +144,14 @@ pub(crate) fn measure(command: &mut Command, at_most: Duration) -> Result<Value>
         bail!("{name} failed: {status}");
     }
     serde_json::from_str(&line).with_context(|| format!("{name} printed `{line}`"))
+}
+
+/// Program and first argument: the rest may be long.
+fn role_of(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy();
+    let first = command.get_args().next().unwrap_or_default().to_string_lossy();
+    let first = first.rsplit('/').next().unwrap_or_default();
+    format!("`{program} {first}`")
 }
 
 /// Processor time that a process has used so far, its children's not included.

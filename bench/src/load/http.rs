@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use super::{
-    Calls, INITIALIZE, INITIALIZED, LIST, LOST_AFTER, Sample, Shape, WARM_UP_CALLS, WARM_UP_MAX, Window,
-    contains, cpu_of, id_of, memory_of, print,
+    Calls, Echo, INITIALIZE, INITIALIZED, LIST, LOST_AFTER, Sample, Shape, WARM_UP_CALLS, WARM_UP_MAX,
+    Window, contains, cpu_of, id_of, memory_of, print,
 };
 use crate::process::Tree;
 
@@ -130,6 +130,7 @@ async fn all(
         connections.push(connection);
         window.latencies.extend(part.latencies);
         window.errors += part.errors;
+        window.stripped += part.stripped;
         window.lost += part.lost;
     }
     Ok((connections, window))
@@ -149,6 +150,7 @@ async fn one(mut connection: Connection, target: Arc<Target>, until: Until) -> R
 
 enum Answer {
     Good,
+    Stripped,
     Bad(String),
 }
 
@@ -267,6 +269,11 @@ impl Target {
                 window.latencies.push(start.elapsed());
                 return Ok(true);
             }
+            Ok(Ok(Answer::Stripped)) => {
+                window.latencies.push(start.elapsed());
+                window.stripped += 1;
+                return Ok(true);
+            }
             Ok(Ok(Answer::Bad(what))) => {
                 if window.errors == 0 {
                     eprintln!(
@@ -294,14 +301,17 @@ impl Target {
         let response = connection.send_request(request).await.context("no answer")?;
         let status = response.status();
         let body = response.into_body().collect().await.context("half an answer")?.to_bytes();
-        let expected = match self.question {
-            Question::ToolCall => self.calls.is_echo(&body) && id_of(&body) == Some(n),
-            Question::Decision => contains(&body, b"\"allow\""),
+        let echo = match self.question {
+            Question::ToolCall if id_of(&body) == Some(n) => self.calls.echo(&body),
+            Question::Decision if contains(&body, b"\"allow\"") => Echo::Whole,
+            Question::ToolCall | Question::Decision => Echo::None,
         };
-        Ok(if status.is_success() && expected {
-            Answer::Good
-        } else {
-            Answer::Bad(format!("{status} {}", String::from_utf8_lossy(&body)))
+        Ok(match echo {
+            Echo::Whole if status.is_success() => Answer::Good,
+            Echo::Stripped if status.is_success() => Answer::Stripped,
+            Echo::Whole | Echo::Stripped | Echo::None => {
+                Answer::Bad(format!("{status} {}", String::from_utf8_lossy(&body)))
+            }
         })
     }
 }

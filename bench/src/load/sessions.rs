@@ -47,6 +47,7 @@ pub(crate) async fn main(arguments: &[String]) -> Result<()> {
         crews.push(crew);
         window.latencies.extend(part.latencies);
         window.errors += part.errors;
+        window.stripped += part.stripped;
         window.lost += part.lost;
     }
     window.elapsed = start.elapsed();

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Calls, EDGE_BYTES, INITIALIZE, INITIALIZED, LIST, LOST_AFTER, Sample, Shape, WARM_UP_CALLS, WARM_UP_MAX,
-    Window, contains, id_of, print,
+    Calls, EDGE_BYTES, Echo, INITIALIZE, INITIALIZED, LIST, LOST_AFTER, Sample, Shape, WARM_UP_CALLS,
+    WARM_UP_MAX, Window, contains, id_of, print,
 };
 use crate::process::{Tree, end};
 
@@ -154,6 +154,10 @@ impl Session {
         while Instant::now() < deadline {
             match self.take_answer() {
                 Ok(Answer::Good(latency)) => window.latencies.push(latency),
+                Ok(Answer::Stripped(latency)) => {
+                    window.latencies.push(latency);
+                    window.stripped += 1;
+                }
                 Ok(Answer::Bad) => window.errors += 1,
                 Err(error) => {
                     eprintln!("lost calls: {error:#}");
@@ -178,8 +182,10 @@ impl Session {
         let head = self.line.get(..EDGE_BYTES).unwrap_or(&self.line);
         let id = id_of(head).or_else(|| id_of(&self.line)).context("an answer without id")?;
         let sent = self.sent.remove(&id).context("an answer to no call")?;
-        if self.calls.is_echo(&self.line) {
-            return Ok(Answer::Good(sent.elapsed()));
+        match self.calls.echo(&self.line) {
+            Echo::Whole => return Ok(Answer::Good(sent.elapsed())),
+            Echo::Stripped => return Ok(Answer::Stripped(sent.elapsed())),
+            Echo::None => {}
         }
         if !self.shown {
             self.shown = true;
@@ -235,6 +241,7 @@ impl Pen {
 
 enum Answer {
     Good(Duration),
+    Stripped(Duration),
     Bad,
 }
 

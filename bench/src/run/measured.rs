@@ -160,6 +160,11 @@ impl Samples {
         self.rounds.get(&CROWD)?.iter().flatten().next().map(|sample| sample.loaded)
     }
 
+    /// Answers that lost a part on their way.
+    pub(crate) fn stripped(&self) -> u64 {
+        self.all().map(|sample| sample.stripped).sum()
+    }
+
     pub(crate) fn errors(&self) -> u64 {
         self.all().map(|sample| sample.errors + sample.lost).sum()
     }

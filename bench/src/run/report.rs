@@ -11,6 +11,9 @@ use super::{click, gate, held};
 use crate::load::{Sample, Shape};
 use crate::process::Memory;
 
+/// Of a failure's text.
+const FAILURE_CHARS: usize = 200;
+
 /// Figures of one route, and what they are in relation to the relay and to other proxies.
 pub(crate) fn route(route: Route, measured: &Measured, verdicts: &mut Verdicts) -> String {
     let mut text = format!("\n## {}\n", route.title());
@@ -133,13 +136,7 @@ fn peers(text: &mut String, route: Route, measured: &Measured, verdicts: &mut Ve
         let rate = |shape| measured.ratio(&ours, path, shape, |s| s.calls_per_s);
         let cpu = measured.ratio(&ours, path, JUDGED, |s| s.cpu_us_per_call);
         let latency = measured.ratio(&ours, path, ALONE, |s| s.p50_us);
-        let failed = match samples.failures.first() {
-            None => samples.errors().to_string(),
-            Some(first) => {
-                let first: String = first.chars().filter(|c| *c != '|' && *c != '\n').take(160).collect();
-                format!("{} calls; {} samples, first: {first}", samples.errors(), samples.failures.len())
-            }
-        };
+        let failed = failures(samples);
         let cells = [
             name.to_owned(),
             ours.name().to_owned(),
@@ -161,6 +158,22 @@ fn peers(text: &mut String, route: Route, measured: &Measured, verdicts: &mut Ve
     }
 }
 
+/// In words; empty where nothing went wrong.
+fn failures(samples: &Samples) -> String {
+    let mut parts = Vec::new();
+    if samples.errors() > 0 {
+        parts.push(format!("{} calls wrong or lost", samples.errors()));
+    }
+    if samples.stripped() > 0 {
+        parts.push(format!("{} answers without their structured content", samples.stripped()));
+    }
+    if let Some(first) = samples.failures.first() {
+        let first: String = first.chars().filter(|c| *c != '|' && *c != '\n').take(FAILURE_CHARS).collect();
+        parts.push(format!("{} samples failed, the first: {first}", samples.failures.len()));
+    }
+    parts.join("; ")
+}
+
 /// Ours against the floor under it.
 fn judge(route: Route, path: &Path, samples: &Samples, measured: &Measured, verdicts: &mut Verdicts) {
     let Some(floor) = path.floor() else { return };
@@ -178,7 +191,11 @@ fn judge(route: Route, path: &Path, samples: &Samples, measured: &Measured, verd
     );
     verdicts.at_most(format!("{title}, ms to ready"), samples.figure(ALONE, |s| s.ready_us / 1e3), 50.0);
     #[expect(clippy::cast_precision_loss, reason = "a count of calls")]
-    verdicts.at_most(format!("{title}, calls wrong or lost"), samples.errors() as f64, 0.0);
+    verdicts.at_most(
+        format!("{title}, calls wrong or lost"),
+        (samples.errors() + samples.stripped()) as f64,
+        0.0,
+    );
 }
 
 /// Many sessions open at once.
