@@ -25,6 +25,7 @@ mod gate_trouble;
 mod http;
 mod http_to_stdio;
 mod init;
+mod inspector;
 mod kills;
 mod later;
 mod legs;
