@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::measured::{ALONE, CROWD, HUGE, JUDGED, LARGE, LEVELS, Measured, Path, Route};
 use super::record::Log;
 use super::subjects::{Front, Subject, set_up};
-use super::{Plan, role};
+use super::{PEER_ROUNDS, Plan, role};
 use crate::load::{Sample, Shape, http, stdio};
 use crate::process::measure as run_load;
 
@@ -55,7 +55,7 @@ fn shapes(plan: &Plan) -> Vec<Shape> {
 /// Peers are slow to start: they are asked only for what they are compared by.
 fn takes_part(subject: &Subject, shape: Shape, round: u64, plan: &Plan) -> bool {
     let compared: &[Shape] = if plan.quick { &[ALONE, JUDGED] } else { &[ALONE, JUDGED, CROWD, LARGE] };
-    !matches!(subject.path, Path::Peer { .. }) || (round <= plan.peer_rounds && compared.contains(&shape))
+    !matches!(subject.path, Path::Peer { .. }) || (round <= PEER_ROUNDS && compared.contains(&shape))
 }
 
 fn sample(subject: &Subject, shape: Shape, plan: &Plan) -> Result<Sample> {
