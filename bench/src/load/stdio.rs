@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,8 @@ pub(crate) struct Order {
     pub(crate) tool: String,
     pub(crate) shape: Shape,
     pub(crate) window_ms: u64,
+    /// Where it runs: some write where they are.
+    pub(crate) folder: Option<PathBuf>,
     /// Whether what it writes to standard error is of no interest.
     pub(crate) quiet: bool,
 }
@@ -69,7 +72,11 @@ struct Session {
 impl Session {
     fn start(order: &Order) -> Result<Self> {
         let program = order.command.first().context("an order without command")?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some(folder) = &order.folder {
+            command.current_dir(folder);
+        }
+        let mut child = command
             .args(order.command.iter().skip(1))
             .envs(&order.env)
             .stdin(Stdio::piped())

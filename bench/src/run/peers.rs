@@ -93,6 +93,11 @@ impl Peer {
 }
 
 impl Prepared {
+    /// Its own, for as long as this lives.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_path_buf()
+    }
+
     pub(crate) fn start(&self) -> Result<Server> {
         let (program, arguments) = self.command.split_first().context("a peer without command")?;
         let mut command = Command::new(program);

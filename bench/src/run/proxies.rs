@@ -72,6 +72,7 @@ fn sample(subject: &Subject, shape: Shape, plan: &Plan) -> Result<Sample> {
                 tool: "echo".to_owned(),
                 shape,
                 window_ms: window_ms(plan),
+                folder: None,
                 quiet: false,
             };
             load("load-stdio", &serde_json::to_string(&order)?, plan)
@@ -91,6 +92,7 @@ fn sample(subject: &Subject, shape: Shape, plan: &Plan) -> Result<Sample> {
                 tool: peer.tool.clone(),
                 shape,
                 window_ms: window_ms(plan),
+                folder: Some(prepared.folder()),
                 quiet: !plan.verbose,
             };
             load("load-stdio", &serde_json::to_string(&order)?, plan)
