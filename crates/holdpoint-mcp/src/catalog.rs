@@ -89,6 +89,16 @@ impl Tool {
     pub(crate) fn input_schema(&self) -> Option<&Value> {
         self.definition.get("inputSchema")
     }
+
+    /// Which of its arguments a call repeats in headers.
+    fn param_headers(&self) -> &Arc<[ParamHeader]> {
+        self.param_headers.get_or_init(|| params::of(self.input_schema()).into())
+    }
+
+    /// Whether a call repeats any of its arguments in headers.
+    pub(crate) fn repeats_arguments(&self) -> bool {
+        !self.param_headers().is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -168,9 +178,7 @@ impl Catalog {
     pub(crate) fn param_headers(&self, name: &str) -> Arc<[ParamHeader]> {
         let listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match listing.and_then(|listing| listing.tools.get(name).cloned()) {
-            Some(Listed::Tool(tool)) => Arc::clone(
-                tool.param_headers.get_or_init(|| params::of(tool.definition.get("inputSchema")).into()),
-            ),
+            Some(Listed::Tool(tool)) => Arc::clone(tool.param_headers()),
             Some(Listed::Unusable(_)) | None => Arc::default(),
         }
     }

@@ -49,7 +49,7 @@ use self::tasks::Discovery;
 use crate::{
     Era, Guard,
     catalog::Schemas,
-    message::{self, CallMessage, INVALID_REQUEST, Message, Object, Refused, Single},
+    message::{self, CallMessage, Cancellation, INVALID_REQUEST, Message, Refused, Single},
     reply,
     tasks::{Tasks, without_our_tasks},
     upstream::{SendError, ServerAddress, ServerAddressError, Upstream},
@@ -343,9 +343,7 @@ fn for_the_server(messages: &[Single<'_>], bytes: &Bytes) -> Bytes {
 
 /// A cancellation of a call that the server never saw.
 fn withdraws(session: &Session, params: &str) -> bool {
-    let params = Object::read(params).ok();
-    let id = params.and_then(|params| message::IdKey::read(params.get("requestId")?.get()));
-    id.is_some_and(|id| session.cancel(&id))
+    Cancellation::read(params).is_some_and(|cancellation| session.cancel(&cancellation))
 }
 
 fn disagreement(id_raw: Option<&str>, found: &Disagreement) -> Response<ProxyBody> {

@@ -6,11 +6,13 @@
 //! validated as JSON on the way, so no comment or single quote can hide a second reading either.
 
 mod call;
+mod cancellation;
 mod id;
 mod object;
 mod splice;
 
 pub(crate) use call::{CallFrame, CallMessage, task_id};
+pub(crate) use cancellation::{Cancellation, Reason};
 pub(crate) use id::IdKey;
 pub(crate) use object::{Flaw, Object, place, replaced, text_of};
 pub(crate) use splice::Splice;

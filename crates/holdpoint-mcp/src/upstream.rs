@@ -100,6 +100,15 @@ impl Upstream {
         }
     }
 
+    /// Who compares the headers that repeat arguments with the arguments of a call that nobody reads.
+    pub(crate) const fn comparer(&self) -> Comparer {
+        match self {
+            Self::Web(_) => Comparer::Server,
+            // Headers do not reach it.
+            Self::Bridge(_) | Self::Children(_) => Comparer::Us,
+        }
+    }
+
     /// Ends what we started, and resolves when nothing of it is left.
     pub(crate) async fn stop(&self) {
         match self {
@@ -123,6 +132,15 @@ impl Upstream {
             Self::Children(children) => children.send(principal, method, headers, body).await,
         }
     }
+}
+
+/// Who compares headers with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparer {
+    /// The tool server, which gets both.
+    Server,
+    /// Nobody does it after us.
+    Us,
 }
 
 /// No response came.

@@ -8,11 +8,12 @@ use crate::{
     catalog::Tool,
     message::{CallMessage, HEADER_MISMATCH, INVALID_PARAMS, Object, TOOLS_CALL, text_of},
     protocol::{CAPABILITIES_KEY, FIRST_STATELESS, METHOD, NAME, PROTOCOL_VERSION, VERSION_KEY, name_key},
+    upstream::Comparer,
 };
 use holdpoint_core::Arguments;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Value, value::RawValue};
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 /// Parameters are looked for so deep in a tool's schema.
 const DEPTH_MAX: usize = 32;
@@ -128,22 +129,28 @@ impl<'a> Stated<'a> {
     }
 }
 
-/// The parameters that a tool wants to see in headers as well (`x-mcp-header`).
+/// The parameters that a tool wants to see in headers as well (`x-mcp-header`). Arguments that nobody has read are read
+/// here if nobody after us compares them.
 pub(super) fn of_params(
     headers: &HeaderMap,
-    need: Need,
+    (need, comparer): (Need, Comparer),
     tool: &Tool,
     arguments: &Arguments,
 ) -> Result<(), Disagreement> {
-    // Nobody is asked about them, and the server compares them itself.
-    if arguments.is_unread() {
+    let Some(schema) = tool.input_schema().filter(|_| tool.repeats_arguments()) else {
         return Ok(());
-    }
+    };
     let nothing = serde_json::Map::new();
-    let arguments = arguments.as_map().unwrap_or(&nothing);
-    match tool.input_schema() {
-        Some(schema) => of_properties(headers, need, schema, arguments, DEPTH_MAX),
-        None => Ok(()),
+    match (arguments.raw().filter(|_| arguments.is_unread()), comparer) {
+        (Some(_), Comparer::Server) => Ok(()),
+        (Some(raw), Comparer::Us) => {
+            let read = Arguments::parse(Arc::clone(raw))
+                .map_err(|error| Disagreement::body(&format!("`params.arguments`: {error}")))?;
+            of_properties(headers, need, schema, read.as_map().unwrap_or(&nothing), DEPTH_MAX)
+        }
+        (None, Comparer::Server | Comparer::Us) => {
+            of_properties(headers, need, schema, arguments.as_map().unwrap_or(&nothing), DEPTH_MAX)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Proxy,
-    agreement::{self, Need},
+    agreement::{self, Disagreement, Need},
     authenticated,
     body::{self, ProxyBody},
     checks, early,
@@ -11,9 +11,9 @@ use super::{
     session::{Held, Registered, Session},
 };
 use crate::{
-    catalog::AtServer,
+    catalog::{AtServer, Tool},
     guard::{Answer, Reading, Terms},
-    message::{CallFrame, CallMessage},
+    message::{CallFrame, CallMessage, Reason},
     more::{Leg, Questions},
     progress::{OnHold, Sight},
     reply::{self, Ended},
@@ -23,7 +23,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_core::{
-    Caller, Completion, Delivery, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
+    Arguments, Caller, Completion, Delivery, PermittedCall, Rejection, StoredResult, TaskId, ToolCall,
 };
 use holdpoint_tower::{Adapter, Attended, GateLayer};
 use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
@@ -149,6 +149,12 @@ impl Proxy {
         let principal = session.principal();
         if let Some(call) = self.options.guard.at_once(message, &session.catalog, principal, &task) {
             let frame = Arc::new(message.frame(bytes.clone()));
+            if let Some(tool) = session.catalog.at_hand(call.tool.as_str())
+                && let Err(found) = self.params_agree(&parts.headers, &frame, &tool, &call.arguments)
+            {
+                let refused = reply::error(Some(&frame.id_raw), found.code, &found.problem);
+                return body::json(StatusCode::BAD_REQUEST, refused);
+            }
             checks::strip_request(&mut parts.headers);
             let answering = self.ask(&frame, parts.headers, None, None, call.into());
             return match answering.await {
@@ -169,6 +175,18 @@ impl Proxy {
         self.call_with_care(parts, reading, session, slot).await
     }
 
+    /// Whether the headers repeat the arguments that the tool wants repeated.
+    fn params_agree(
+        &self,
+        headers: &HeaderMap,
+        frame: &CallFrame,
+        tool: &Tool,
+        arguments: &Arguments,
+    ) -> Result<(), Disagreement> {
+        let need = if frame.modern { Need::Must } else { Need::MayBeMissing };
+        agreement::of_params(headers, (need, self.upstream.comparer()), tool, arguments)
+    }
+
     /// A call that may have to wait for something.
     async fn call_with_care(
         self: &Arc<Self>,
@@ -181,7 +199,7 @@ impl Proxy {
         let frame = Arc::new(reading.frame.clone());
         let streams = checks::accepts_stream(&parts.headers);
         let kept = self.server.keep(&parts.headers);
-        let (registered, interest) = session.register(&frame.id);
+        let (registered, interest) = session.register(&frame);
         let source =
             Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
         let guard = &self.options.guard;
@@ -194,9 +212,8 @@ impl Proxy {
                 return body::json(status.unwrap_or(StatusCode::OK), message);
             }
         };
-        let need = if frame.modern { Need::Must } else { Need::MayBeMissing };
         if let Some(tool) = tool
-            && let Err(found) = agreement::of_params(&parts.headers, need, &tool, &call.arguments)
+            && let Err(found) = self.params_agree(&parts.headers, &frame, &tool, &call.arguments)
         {
             let refused = reply::error(Some(&frame.id_raw), found.code, &found.problem);
             return body::json(StatusCode::BAD_REQUEST, refused);
@@ -366,7 +383,7 @@ impl Deciding {
     /// The client has left.
     pub(super) fn abandon(&self) {
         if self.modern {
-            self.held.withdraw();
+            self.held.give_up(Reason::Withdrawn);
         } else {
             self.held.gone();
         }

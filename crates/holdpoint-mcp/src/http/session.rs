@@ -3,7 +3,7 @@
 use crate::{
     Guard,
     catalog::{Catalog, Schemas},
-    message::IdKey,
+    message::{CallFrame, Cancellation, IdKey, Reason},
     random,
     waiting::Client,
 };
@@ -46,6 +46,7 @@ enum Key {
 #[derive(Debug)]
 pub(super) struct Held {
     handle: InterestHandle,
+    modern: bool,
     stage: Mutex<Stage>,
 }
 
@@ -175,29 +176,34 @@ impl Session {
         }
     }
 
-    pub(super) fn register(self: &Arc<Self>, id: &IdKey) -> (Registered, Interest) {
+    pub(super) fn register(self: &Arc<Self>, frame: &CallFrame) -> (Registered, Interest) {
+        let id = &frame.id;
         let (handle, interest) = Interest::pair();
-        let held = Arc::new(Held { handle, stage: Mutex::new(Stage::Waiting) });
+        let held = Arc::new(Held { handle, modern: frame.modern, stage: Mutex::new(Stage::Waiting) });
         lock(&self.waiting).entry(id.clone()).or_default().push(Arc::clone(&held));
         (Registered { session: Arc::clone(self), id: id.clone(), held }, interest)
     }
 
     /// Withdraws what waits under `id`; `false`: the server has it, or nobody does. Without sessions two clients of one
     /// principal may use one id; then both calls are withdrawn, since nothing may run for a call that was cancelled.
-    pub(super) fn cancel(&self, id: &IdKey) -> bool {
-        let waiting = lock(&self.waiting).get(id).cloned().unwrap_or_default();
-        let withdrawn = waiting.iter().filter(|held| held.withdraw()).count();
+    pub(super) fn cancel(&self, cancellation: &Cancellation) -> bool {
+        let waiting = lock(&self.waiting).get(&cancellation.request).cloned().unwrap_or_default();
+        let withdrawn = waiting.iter().filter(|held| held.give_up(cancellation.reason)).count();
         withdrawn > 0 && withdrawn == waiting.len()
     }
 }
 
 impl Held {
-    /// `false`: too late, the server has it.
-    pub(super) fn withdraw(&self) -> bool {
+    /// Nothing runs for this request any more. `false`: too late, the server has it.
+    pub(super) fn give_up(&self, reason: Reason) -> bool {
         let mut stage = lock(&self.stage);
         if *stage == Stage::Waiting {
             *stage = Stage::Withdrawn;
-            self.handle.cancel();
+            match reason {
+                // Without a session, giving up is withdrawing: who closes a stream says no reason.
+                Reason::OutOfTime if !self.modern => self.handle.gone(),
+                Reason::OutOfTime | Reason::Withdrawn => self.handle.cancel(),
+            }
         }
         *stage == Stage::Withdrawn
     }

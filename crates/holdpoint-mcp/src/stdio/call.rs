@@ -208,7 +208,7 @@ impl Session {
             return self.to_client.push_message(&reply::ended(frame, &Ended::Busy));
         };
         let (handle, interest) = Interest::pair();
-        lock(&self.calls).insert(frame.id.clone(), CallState::Waiting(handle));
+        lock(&self.calls).insert(frame.id.clone(), CallState::Waiting { handle, modern: frame.modern });
         let registered = Registered { session: Arc::clone(self), id: frame.id.clone() };
         let work = work(Arc::clone(self), interest);
         self.tasks.spawn(async move {
@@ -269,7 +269,7 @@ impl Session {
             lock(&self.expected).progress.forget(token);
         }
         match outcome {
-            Ok(outcome) => outcome,
+            Ok(outcome) => self.unless_cancelled(frame, outcome),
             Err(never) => match never {},
         }
     }
@@ -279,7 +279,7 @@ impl Session {
         let (session, id) = (Arc::clone(self), frame.id.clone());
         Box::new(move |hold| {
             if later.as_ref().is_some_and(|later| later.shows(hold.review_url.as_deref()))
-                && let Some(CallState::Waiting(handle)) = lock(&session.calls).get(&id)
+                && let Some(CallState::Waiting { handle, .. }) = lock(&session.calls).get(&id)
             {
                 handle.gone();
             }
@@ -316,7 +316,7 @@ impl Session {
     }
 
     fn is_waiting(&self, id: &IdKey) -> bool {
-        matches!(lock(&self.calls).get(id), Some(CallState::Waiting(_)))
+        matches!(lock(&self.calls).get(id), Some(CallState::Waiting { .. }))
     }
 
     async fn answer(&self, outcome: Outcome) {

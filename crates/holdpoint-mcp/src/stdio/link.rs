@@ -20,7 +20,7 @@ mod headers;
 
 use super::outbox::Sent;
 use crate::{
-    message::{CallFrame, IdKey, Object, Single},
+    message::{CallFrame, Cancellation, IdKey, Single},
     protocol::SESSION_ID,
     upstream::Upstream,
 };
@@ -30,7 +30,6 @@ use futures_util::{
     task::AtomicWaker,
 };
 use http::{HeaderMap, HeaderValue};
-use serde_json::value::RawValue;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -155,7 +154,8 @@ impl Cargo {
             [Single::Answer] => Some(Self::Word),
             [Single::Other { method, id, params }] => Some(match (&**method, id.and_then(Asked::read)) {
                 ("notifications/cancelled", None) => {
-                    params.and_then(cancelled_by).map_or(Self::Word, Self::Cancel)
+                    let cancellation = params.and_then(|params| Cancellation::read(params.get()));
+                    cancellation.map_or(Self::Word, |cancellation| Self::Cancel(cancellation.request))
                 }
                 ("initialize", Some(asked)) => Self::Initialize(asked),
                 ("notifications/initialized", None) => Self::Initialized,
@@ -210,12 +210,6 @@ impl Cargo {
             | Self::Listen => false,
         }
     }
-}
-
-/// The request that a cancellation names.
-pub(super) fn cancelled_by(params: &RawValue) -> Option<IdKey> {
-    let params = Object::read(params.get()).ok()?;
-    IdKey::read(params.get("requestId")?.get())
 }
 
 impl Asked {

@@ -57,8 +57,8 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) enum CallState {
     /// Not decided: the server has not seen it.
-    Waiting(InterestHandle),
-    /// Withdrawn before the server saw it.
+    Waiting { handle: InterestHandle, modern: bool },
+    /// Given up before the server saw it.
     Cancelled,
     /// The server has it. Notified when the client withdraws it all the same.
     Running(Arc<Notify>),
@@ -174,7 +174,7 @@ impl Session {
     pub(super) fn client_gone(&self) {
         self.deferred.leave();
         for state in lock(&self.calls).values() {
-            if let CallState::Waiting(handle) = state {
+            if let CallState::Waiting { handle, .. } = state {
                 handle.gone();
             }
         }

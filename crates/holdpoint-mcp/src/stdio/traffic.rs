@@ -1,12 +1,11 @@
 //! What is done with each line.
 
-use super::link::cancelled_by;
 use super::session::{Answered, CallState, Expect, Session, lock};
 use super::tasks::{About, speaks_of_a_run};
 use crate::{
     message::{
-        self, Batch, CallMessage, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object, PARSE_ERROR,
-        Refused, Single, text_of,
+        self, Batch, CallMessage, Cancellation, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object,
+        PARSE_ERROR, Reason, Refused, Single, text_of,
     },
     protocol::REVISION_WITH_BATCHES,
     reply,
@@ -133,7 +132,7 @@ impl Session {
 
     /// The client withdraws a request; `false`: the server never saw it.
     fn cancel(&self, params: &RawValue) -> bool {
-        let Some(id) = cancelled_by(params) else {
+        let Some(Cancellation { request: id, reason }) = Cancellation::read(params.get()) else {
             return true;
         };
         let mut calls = lock(&self.calls);
@@ -144,8 +143,12 @@ impl Session {
             return self.withdraw(&id);
         };
         match state {
-            CallState::Waiting(handle) => {
-                handle.cancel();
+            CallState::Waiting { handle, modern } => {
+                match reason {
+                    // As over HTTP: without a session, giving up is withdrawing.
+                    Reason::OutOfTime if !*modern => handle.gone(),
+                    Reason::OutOfTime | Reason::Withdrawn => handle.cancel(),
+                }
                 *state = CallState::Cancelled;
                 false
             }

@@ -37,7 +37,7 @@ const DEAF: Profile = Profile { progress_keeps: false, ..UNKNOWN };
 const PATIENT: Profile = Profile { with_progress: Duration::from_hours(1), ..UNKNOWN };
 
 /// Beginnings of names, in lower case.
-const PROFILES: [(&str, Profile); 9] = [
+const PROFILES: [(&str, Profile); 7] = [
     // Idle limits of 5 minutes over HTTP and 30 over stdio, reset by progress; about a day in all.
     ("claude-code", PATIENT),
     // 60 seconds or 4 minutes, and progress changes nothing.
@@ -57,9 +57,6 @@ const PROFILES: [(&str, Profile); 9] = [
     ("visual studio code", Profile { without_progress: Duration::from_mins(15), ..PATIENT }),
     // Undocumented; calls of more than a minute were seen to work.
     ("cursor", DEAF),
-    // None seen.
-    ("inspector", Profile { without_progress: Duration::from_mins(15), ..UNKNOWN }),
-    ("mcp-inspector", Profile { without_progress: Duration::from_mins(15), ..UNKNOWN }),
 ];
 
 /// Who calls, as far as it matters for waiting.

@@ -5,6 +5,7 @@ use crate::{
     house::{code, write_call},
 };
 use holdpoint_core::HoldState;
+use holdpoint_mcp::Action;
 use holdpoint_testkit::Verdict;
 use serde_json::Value;
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -263,4 +264,51 @@ async fn a_child_that_only_asks_is_not_answered_without_end() {
     });
     assert_eq!(text(answer).await, r#"{"id":1,"result":{}}"#);
     assert!((1..ASKED / 4).contains(&answered), "{answered} of {ASKED}");
+}
+
+/// No header reaches a child, so those that repeat arguments are compared here, of calls that pass as well.
+#[tokio::test(start_paused = true)]
+async fn what_a_tool_wants_in_headers_is_compared_for_its_child() {
+    let family = Family::new();
+    family.house.set("read", Action::Pass);
+    let call =
+        |arguments: &str| stateless("7", "tools/call", &format!(r#""name":"read","arguments":{arguments},"#));
+    let with = |region: Option<&'static str>| {
+        let region = region.map(|region| ("mcp-param-region", region));
+        [[("mcp-method", "tools/call"), ("mcp-name", "read"), VERSION].to_vec(), Vec::from_iter(region)]
+            .concat()
+    };
+    let body = call(r#"{"region":"Zürich"}"#);
+    // The first is refused when its tool has been looked up, the others at once.
+    let none = with(None);
+    let (answer, mut child) = tokio::join!(family.post(&none, body.clone()), async {
+        let mut child = family.child().await;
+        child.tools = r#"[{"name":"read","inputSchema":{"type":"object","properties":{
+            "region":{"type":"string","x-mcp-header":"Region"}}}}]"#
+            .to_owned();
+        assert!(tokio::time::timeout(Duration::from_secs(1), child.next()).await.is_err(), "it ran");
+        child
+    });
+    assert_eq!((answer.status(), code(&text(answer).await)), (http::StatusCode::BAD_REQUEST, -32020));
+    for (region, body, expected) in [
+        (None, body.clone(), -32020),
+        (Some("Bern"), body.clone(), -32020),
+        (Some("=?base64?WsO8cml!jaA==?="), body.clone(), -32020),
+        (Some("Bern"), call("{}"), -32020),
+        (Some("Bern"), call(r#"{"region":"Bern","region":"Basel"}"#), -32602),
+    ] {
+        let answer = family.post(&with(region), body).await;
+        let status = answer.status();
+        let answer = text(answer).await;
+        assert_eq!(status, http::StatusCode::BAD_REQUEST, "{region:?} {answer}");
+        assert_eq!(code(&answer), expected, "{region:?}");
+    }
+    let right = with(Some("=?base64?WsO8cmljaA==?="));
+    let (answer, ()) = tokio::join!(family.post(&right, body.clone()), async {
+        let line = child.heard().await;
+        assert!(line.contains("Zürich"), "{line}");
+        child.say(&format!(r#"{{"jsonrpc":"2.0","id":{},"result":{{}}}}"#, id_of(&line))).await;
+    });
+    assert_eq!(answer.status(), http::StatusCode::OK);
+    assert!(tokio::time::timeout(Duration::from_secs(1), child.next()).await.is_err(), "it ran again");
 }

@@ -36,8 +36,12 @@ impl Launch for Births {
         }
         let (input, theirs) = tokio::io::duplex(PIPE_BYTES);
         let (out, output) = tokio::io::duplex(PIPE_BYTES);
-        let _family_is_gone =
-            self.born.try_send(Child { heard: BufReader::new(theirs).lines(), out, lists: 0 });
+        let _family_is_gone = self.born.try_send(Child {
+            heard: BufReader::new(theirs).lines(),
+            out,
+            lists: 0,
+            tools: TOOLS.into(),
+        });
         Ok(Launched::at_pipes(input, output))
     }
 }
@@ -49,6 +53,8 @@ pub(crate) struct Child {
     out: DuplexStream,
     /// How often it was asked for its tools.
     pub(crate) lists: usize,
+    /// What it says then.
+    pub(crate) tools: String,
 }
 
 impl Child {
@@ -59,7 +65,7 @@ impl Child {
             match own_list_id(&line) {
                 Some(id) => {
                     self.lists += 1;
-                    let tools = TOOLS.replace('\n', " ");
+                    let tools = self.tools.replace('\n', " ");
                     self.say(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":{tools}}}}}"#)).await;
                 }
                 None => return Some(line),

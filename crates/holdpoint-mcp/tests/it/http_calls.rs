@@ -217,6 +217,27 @@ async fn a_cancelled_call_never_runs() {
     assert_eq!(web.house.journal.states(), [HoldState::Cancelled]);
 }
 
+/// Its client's clock ran out, though its stream is still open: nothing runs for it, and the same call again goes on with the
+/// same review.
+#[tokio::test]
+async fn a_call_whose_client_ran_out_of_time_is_joined_by_the_next() {
+    let web = impatient().await;
+    let session = [("mcp-session-id", "s1")];
+    let mut stream = Stream::new(web.post_with(&session, write_call("1", "a")).await);
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":"McpError: MCP error -32001: Request timed out"}}"#;
+    assert_eq!(web.post_with(&session, cancel).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(status(&stream.message().await), "pending");
+    web.house.approver.decide("THR-1", Verdict::Approve);
+    web.server_saw_nothing().await;
+    assert_eq!(web.house.journal.states(), [HoldState::Pending]);
+    let (answer, ()) = tokio::join!(web.post_with(&session, write_call("2", "a")), async {
+        web.asked().await.json(result_of("2", "done"));
+    });
+    assert!(text(answer).await.contains(&result_of("2", "done")));
+    assert_eq!(web.house.approver.submitted().len(), 1);
+    web.server_saw_nothing().await;
+}
+
 /// Neither a `DELETE` that the server refuses nor a crowd of other sessions makes a cancellation miss its call.
 #[tokio::test]
 async fn a_call_can_be_cancelled_whatever_became_of_its_session() {

@@ -289,6 +289,43 @@ async fn a_call_cancelled_while_held_never_runs() {
     assert_eq!(pipes.house.journal.states(), [HoldState::Cancelled]);
 }
 
+/// Its client's clock ran out: nothing runs and nothing is said, and the same call again goes on with the same review.
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_client_ran_out_of_time_is_joined_by_the_next() {
+    let mut pipes = Pipes::new();
+    pipes.say(&write_call("1", "a")).await;
+    pipes.house.approver.until_waiting(1).await;
+    pipes.say(OUT_OF_TIME).await;
+    pipes.house.approver.until_waiting(0).await;
+    pipes.house.approver.decide("THR-1", Verdict::Approve);
+    pipes.server_saw_nothing().await;
+    pipes.client_heard_nothing().await;
+    assert_eq!(pipes.house.journal.states(), [HoldState::Pending]);
+    pipes.say(&write_call("2", "a")).await;
+    pipes.seen().await;
+    pipes.answer(&result_of("2", "done")).await;
+    assert_eq!(pipes.heard().await, result_of("2", "done"));
+    assert_eq!(pipes.house.approver.submitted().len(), 1);
+    pipes.server_saw_nothing().await;
+}
+
+/// In the stateless era giving up is withdrawing, as over HTTP, where a stream is closed without a word.
+#[tokio::test(start_paused = true)]
+async fn a_stateless_call_whose_client_ran_out_of_time_is_withdrawn() {
+    let mut pipes = Pipes::new();
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}},"name""#;
+    pipes.say(&write_call("1", "a").replacen(r#""name""#, meta, 1)).await;
+    pipes.house.approver.until_waiting(1).await;
+    pipes.say(OUT_OF_TIME).await;
+    pipes.house.approver.until_waiting(0).await;
+    pipes.house.approver.decide("THR-1", Verdict::Approve);
+    pipes.server_saw_nothing().await;
+    pipes.client_heard_nothing().await;
+    assert_eq!(pipes.house.journal.states(), [HoldState::Cancelled]);
+}
+
+const OUT_OF_TIME: &str = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":"McpError: MCP error -32001: Request timed out"}}"#;
+
 /// Nobody is asked about it, and yet it waits: for the list of tools.
 #[tokio::test(start_paused = true)]
 async fn a_passing_call_cancelled_before_it_was_sent_never_runs() {
