@@ -38,7 +38,7 @@ mod texts;
 mod tools;
 
 pub use http::serve as http;
-pub use process::{FixtureServer, over_stdio, ran};
+pub use process::{FixtureServer, begun, over_stdio, ran};
 
 /// One side of the fixture. Cheap to clone.
 #[derive(Clone)]
@@ -88,7 +88,9 @@ impl Fixture {
         let Some(path) = &self.0.runs else {
             return Ok(());
         };
-        let line = json!({ "tool": call.name, "arguments": call.arguments }).to_string() + "\n";
+        let goes_on = call.input_responses.is_some();
+        let line =
+            json!({ "tool": call.name, "arguments": call.arguments, "goes_on": goes_on }).to_string() + "\n";
         let file = std::fs::File::options().create(true).append(true).open(path);
         let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(|error| ErrorData::internal_error(format!("cannot record the run: {error}"), None))

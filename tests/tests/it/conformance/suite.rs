@@ -36,6 +36,22 @@ impl Requirements {
 #[derive(Debug, Default)]
 pub(super) struct Checks(BTreeMap<(String, String), Vec<String>>);
 
+/// A check that cannot come out alike.
+pub(super) struct Difference {
+    pub(super) scenario: &'static str,
+    pub(super) check: &'static str,
+    /// Of a check that succeeds without us; nothing: it has nothing to say, which counts neither for nor against.
+    pub(super) instead: &'static [&'static str],
+}
+
+impl Difference {
+    pub(super) fn as_found(&self) -> ((String, String), (Vec<String>, Vec<String>)) {
+        let key = (self.scenario.to_owned(), self.check.to_owned());
+        let instead = self.instead.iter().map(|&status| status.to_owned());
+        (key, (vec!["SUCCESS".to_owned()], instead.collect()))
+    }
+}
+
 /// What one side found of a check, and the other side.
 pub(super) type Found = BTreeMap<(String, String), (Vec<String>, Vec<String>)>;
 
