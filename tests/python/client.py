@@ -5,6 +5,9 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 from mcp import Client, StdioServerParameters
@@ -37,6 +40,16 @@ def answering(answers):
     return {"elicitation_callback": elicit, **asked}
 
 
+@dataclass
+class Driver:
+    """A client that is driven: how it connects, what it knows then, and how it lists and calls."""
+
+    connection: Callable[[dict], Any]
+    connected: Callable[[Any], dict]
+    tools: Callable[[Any], Any]
+    call: Callable[[Any, dict, Any], Any]
+
+
 @contextlib.asynccontextmanager
 async def connection(target):
     options = {"mode": target.get("era", "auto"), **answering(target.get("answers", {}))}
@@ -66,24 +79,28 @@ def failure(error):
     return {"kind": "transport", "code": None, "message": f"{type(error).__name__}: {error}"}
 
 
-async def call(client, command):
+async def call(client, command, progress):
+    timeout_ms = command.get("timeout_ms")
+    return await client.call_tool(
+        command["tool"],
+        command.get("arguments"),
+        read_timeout_seconds=timeout_ms / 1000 if timeout_ms else None,
+        progress_callback=progress,
+    )
+
+
+async def tell(driver, client, command):
     identity = command["id"]
 
     async def progress(value, total, message):
         emit("progress", id=identity, progress=value, total=total, message=message)
 
-    timeout_ms = command.get("timeout_ms")
     try:
-        result = await client.call_tool(
-            command["tool"],
-            command.get("arguments"),
-            read_timeout_seconds=timeout_ms / 1000 if timeout_ms else None,
-            progress_callback=progress if command.get("progress") else None,
-        )
+        result = await driver.call(client, command, progress if command.get("progress") else None)
     except asyncio.CancelledError:
         emit("error", id=identity, kind="cancelled", code=None, message="the user pressed stop")
         raise
-    except Exception as error:  # whatever the SDK raises is an answer here
+    except Exception as error:  # whatever the client raises is an answer here
         emit("error", id=identity, **failure(error))
         return
     emit(
@@ -104,16 +121,16 @@ async def commands():
             yield json.loads(line)
 
 
-async def drive(client):
+async def drive(driver, client):
     calls = {}
     async for command in commands():
         match command["do"]:
             case "list":
-                listed = await client.list_tools()
-                tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools]
+                tools = await driver.tools(client)
+                tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools]
                 emit("tools", tools=tools)
             case "call":
-                calls[command["id"]] = asyncio.create_task(call(client, command))
+                calls[command["id"]] = asyncio.create_task(tell(driver, client, command))
                 await asyncio.sleep(0)  # a task that is cancelled before it starts says nothing
             case "cancel":
                 calls[command["id"]].cancel()
@@ -124,14 +141,12 @@ async def drive(client):
     await asyncio.gather(*calls.values(), return_exceptions=True)
 
 
-async def main():
+async def run(driver):
     target = json.loads(sys.argv[1])
     try:
-        async with connection(target) as client:
-            info = client.server_info
-            server = {"name": info.name, "version": info.version} if info else None
-            emit("connected", server=server, protocol=client.protocol_version)
-            await drive(client)
+        async with driver.connection(target) as client:
+            emit("connected", **driver.connected(client))
+            await drive(driver, client)
     except Exception as error:
         emit("error", id=None, **failure(error))
         return 1
@@ -139,4 +154,15 @@ async def main():
     return 0
 
 
-sys.exit(asyncio.run(main()))
+def connected(client):
+    info = client.server_info
+    server = {"name": info.name, "version": info.version} if info else None
+    return {"server": server, "protocol": client.protocol_version}
+
+
+async def tools(client):
+    return (await client.list_tools()).tools
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(run(Driver(connection, connected, tools, call))))

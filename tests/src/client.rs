@@ -1,7 +1,7 @@
 //! The public MCP clients.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -19,10 +19,14 @@ pub enum Sdk {
     TypeScript2,
     /// Python: both eras.
     Python,
+    /// The Python library on top of it: both eras.
+    Fastmcp,
+    /// MCP Inspector's command line, each call a session of its own: both eras.
+    Inspector,
 }
 
 impl Sdk {
-    /// All of them.
+    /// The official SDKs.
     pub const ALL: [Self; 3] = [Self::TypeScript1, Self::TypeScript2, Self::Python];
 
     fn command(self) -> Command {
@@ -30,10 +34,12 @@ impl Sdk {
             Self::TypeScript1 => "node/client-v1.mjs",
             Self::TypeScript2 => "node/client-v2.mjs",
             Self::Python => "python/client.py",
+            Self::Fastmcp => "python/fastmcp_client.py",
+            Self::Inspector => "node/client-inspector.mjs",
         };
         let mut command = match self {
-            Self::TypeScript1 | Self::TypeScript2 => Command::new(node()),
-            Self::Python => Command::new(python()),
+            Self::TypeScript1 | Self::TypeScript2 | Self::Inspector => Command::new(node()),
+            Self::Python | Self::Fastmcp => Command::new(python()),
         };
         command.arg(here().join(script));
         command
@@ -45,6 +51,7 @@ impl Sdk {
 pub struct Client {
     lines: Lines,
     unmatched: Vec<Value>,
+    patience: Duration,
 }
 
 impl Client {
@@ -61,9 +68,15 @@ impl Client {
     /// With everything that `tests/node/drive.mjs` knows: `era`, `env`, `headers`.
     pub fn connect(sdk: Sdk, target: &Value) -> Result<Self> {
         let lines = Lines::start(sdk.command().arg(target.to_string()))?;
-        let mut client = Self { lines, unmatched: Vec::new() };
+        let mut client = Self { lines, unmatched: Vec::new(), patience: PATIENCE };
         client.wait_for("connected", |event| event["event"] == "connected")?;
         Ok(client)
+    }
+
+    /// Waits so long for each event from now on.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The process id of the client.
@@ -122,7 +135,7 @@ impl Client {
         if let Some(index) = self.unmatched.iter().position(&wanted) {
             return Ok(self.unmatched.remove(index));
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             match self.lines.next(deadline) {
                 Ok(event) if wanted(&event) => return Ok(event),

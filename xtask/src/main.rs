@@ -24,8 +24,10 @@ mod test;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--quick]        format, lints, generated files, licences, every test; --quick leaves out
-                        the licence check and the end-to-end tests
+  test [--quick | --long]
+                        format, lints, generated files, licences, every test; --quick leaves out
+                        the licence check and the end-to-end tests, --long adds clients that
+                        wait for minutes, and prints what each of them saw
   install               only what the tests need: packages, tool servers, clients
   generate [--check]    write the generated files, or fail if one is stale
   mutants [ARGUMENTS]   break the kernel and see that its tests notice (hours); arguments go to
@@ -52,6 +54,7 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["test"] => test::run(test::Scope::Everything),
         ["test", "--quick"] => test::run(test::Scope::Quick),
+        ["test", "--long"] => test::run(test::Scope::Long),
         ["install"] => environment::install(environment::Need::EndToEnd),
         ["generate"] => generate::write(),
         ["generate", "--check"] => generate::check(),

@@ -15,24 +15,38 @@ pub(crate) enum Scope {
     Everything,
     /// Without the licence check, the end-to-end tests and what these need installed.
     Quick,
+    /// Everything, and the tests that wait for minutes.
+    Long,
 }
 
 struct Step {
     name: &'static str,
     run: fn(Scope) -> Result<()>,
-    only_everything: bool,
+    from: Scope,
+}
+
+impl Scope {
+    /// Whether a step that begins with `from` is part of it.
+    const fn has(self, from: Self) -> bool {
+        match from {
+            Self::Quick => true,
+            Self::Everything => matches!(self, Self::Everything | Self::Long),
+            Self::Long => matches!(self, Self::Long),
+        }
+    }
 }
 
 const STEPS: &[Step] = &[
-    Step { name: "install", run: install, only_everything: false },
-    Step { name: "format", run: format, only_everything: false },
-    Step { name: "licences and layers", run: deny, only_everything: true },
-    Step { name: "lints", run: lints, only_everything: false },
-    Step { name: "build", run: build, only_everything: false },
-    Step { name: "generated files", run: generated, only_everything: false },
-    Step { name: "tests", run: tests, only_everything: false },
-    Step { name: "documentation examples", run: doc_tests, only_everything: false },
-    Step { name: "snapshots", run: snapshot_files, only_everything: false },
+    Step { name: "install", run: install, from: Scope::Quick },
+    Step { name: "format", run: format, from: Scope::Quick },
+    Step { name: "licences and layers", run: deny, from: Scope::Everything },
+    Step { name: "lints", run: lints, from: Scope::Quick },
+    Step { name: "build", run: build, from: Scope::Quick },
+    Step { name: "generated files", run: generated, from: Scope::Quick },
+    Step { name: "tests", run: tests, from: Scope::Quick },
+    Step { name: "long tests", run: long_tests, from: Scope::Long },
+    Step { name: "documentation examples", run: doc_tests, from: Scope::Quick },
+    Step { name: "snapshots", run: snapshot_files, from: Scope::Quick },
 ];
 
 /// Runs the steps and ends with a table of what each took.
@@ -40,7 +54,7 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     let mut taken = Vec::new();
     let mut result = Ok(());
     for step in STEPS {
-        if step.only_everything && scope == Scope::Quick {
+        if !scope.has(step.from) {
             continue;
         }
         eprintln!("\n== {} ==", step.name);
@@ -54,7 +68,7 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     print_table(&taken);
     result?;
     match scope {
-        Scope::Everything => println!("all tests passed"),
+        Scope::Everything | Scope::Long => println!("all tests passed"),
         Scope::Quick => {
             println!("quick tests passed (end-to-end tests and the licence check were left out)");
         }
@@ -74,7 +88,7 @@ fn print_table(taken: &[(&str, Duration, bool)]) {
 
 fn install(scope: Scope) -> Result<()> {
     environment::install(match scope {
-        Scope::Everything => Need::EndToEnd,
+        Scope::Everything | Scope::Long => Need::EndToEnd,
         Scope::Quick => Need::Runner,
     })
 }
@@ -123,6 +137,18 @@ fn tests(scope: Scope) -> Result<()> {
         command.args(["--exclude", "holdpoint-e2e"]);
     }
     command::run(&mut command)
+}
+
+fn long_tests(_: Scope) -> Result<()> {
+    command::run(
+        cargo().args(["nextest", "run", "--locked", "-p", "holdpoint-e2e", "--no-fail-fast"]).args([
+            "--run-ignored",
+            "only",
+            "--success-output",
+            "immediate",
+            "::long_",
+        ]),
+    )
 }
 
 fn doc_tests(_: Scope) -> Result<()> {

@@ -70,7 +70,7 @@ fn over_http() -> Result<()> {
     Ok(())
 }
 
-/// The client gives up by its own clock, which it tells the server: the same as pressing stop.
+/// The client gives up by its own clock: nothing runs while nobody asks again.
 #[test]
 fn a_client_that_ran_out_of_time() -> Result<()> {
     for (sdk, era) in CLIENTS {

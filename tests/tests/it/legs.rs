@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const NONE: [Value; 0] = [];
 /// The clients of this era.
-const CLIENTS: [Sdk; 2] = [Sdk::TypeScript2, Sdk::Python];
+const CLIENTS: [Sdk; 3] = [Sdk::TypeScript2, Sdk::Python, Sdk::Fastmcp];
 
 /// Legs as short as they can be, for the test's sake.
 fn short_legs(house: &House) -> Result<()> {

@@ -5,11 +5,13 @@
 #![expect(clippy::indexing_slicing, reason = "indexing a JSON value gives null, not a panic")]
 
 mod asking;
+mod asking_back;
 mod bad_messages;
 mod bad_setup;
 mod callers;
 mod callers_oauth;
 mod cancelled;
+mod clients_wait;
 mod commands;
 mod conformance;
 mod corpus;
