@@ -161,7 +161,9 @@ impl Shared {
             What::Decided { hold, decision: Decision::Approved | Decision::OtherPayload, .. } => {
                 self.stories().decided(facts, &hold.thread);
             }
-            What::Dispatching { grounds, .. } | What::GoingOn { grounds, .. } => self.stories().dispatching(facts, grounds, at),
+            What::Dispatching { grounds, .. } | What::GoingOn { grounds, .. } => {
+                self.stories().dispatching(facts, grounds, at)
+            }
             What::Completed { thread: Some(thread), ran, took, result, excerpt } => {
                 let receipt = self.stories().ran(facts);
                 let told = line::Answered { ran, took, result, excerpt };
