@@ -162,7 +162,7 @@ impl Shared {
                 self.stories().decided(facts, &hold.thread);
             }
             What::Dispatching { grounds, .. } | What::GoingOn { grounds, .. } => {
-                self.stories().dispatching(facts, grounds, at)
+                self.stories().dispatching(facts, grounds, at);
             }
             What::Completed { thread: Some(thread), ran, took, result, excerpt } => {
                 let receipt = self.stories().ran(facts);
