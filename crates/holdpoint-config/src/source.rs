@@ -180,11 +180,9 @@ fn read(path: &Path) -> Result<(String, Stamp), Finding> {
             "configuration is small; is this the right file?",
         ));
     }
-    if writable_by_anybody(&metadata) {
-        return Err(finding(
-            "anybody on this machine may write to this file, and it decides what runs",
-            &format!("take the permission away: `chmod o-w {}`", path.display()),
-        ));
+    if let Some(others) = who_else_writes(&metadata) {
+        let message = format!("{} may write to this file, and it decides what runs", others.who());
+        return Err(finding(&message, &others.way_out(path)));
     }
     let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
     let text = String::from_utf8(bytes)
@@ -192,18 +190,17 @@ fn read(path: &Path) -> Result<(String, Stamp), Finding> {
     Ok((text, Stamp::of(&metadata)))
 }
 
-/// A folder that anybody may write to lets anybody replace the files in it.
+/// A folder that others may write to lets them replace the files in it.
 pub(crate) fn check_folder(path: &Path) -> Result<(), Finding> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_dir() {
         return Err(Finding::file(path, "this is a file, not a folder").hint("name the folder it is in"));
     }
-    if writable_by_anybody(&metadata) && !sticky(&metadata) {
-        return Err(Finding::file(
-            path,
-            "anybody on this machine may replace files in this folder, and they decide what runs",
-        )
-        .hint(&format!("take the permission away: `chmod o-w {}`", path.display())));
+    if let Some(others) = who_else_writes(&metadata)
+        && !sticky(&metadata)
+    {
+        let message = format!("{} may replace files in this folder, and they decide what runs", others.who());
+        return Err(Finding::file(path, &message).hint(&others.way_out(path)));
     }
     Ok(())
 }
@@ -219,10 +216,44 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Finding {
     Finding::file(path, message).hint(hint)
 }
 
+/// Who may write beside the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    Group,
+    Anybody,
+}
+
+impl Others {
+    const fn who(self) -> &'static str {
+        match self {
+            Self::Group => "everybody in its group",
+            Self::Anybody => "anybody on this machine",
+        }
+    }
+
+    fn way_out(self, path: &Path) -> String {
+        let mode = match self {
+            Self::Group => "g-w",
+            Self::Anybody => "o-w",
+        };
+        format!("take the permission away: `chmod {mode} {}`", path.display())
+    }
+
+    /// A group with the number of the user is that user's own on systems whose files are writable to the group by default.
+    #[cfg(unix)]
+    const fn of(mode: u32, user: u32, group: u32) -> Option<Self> {
+        match (mode & 0o002 != 0, mode & 0o020 != 0 && user != group) {
+            (true, _) => Some(Self::Anybody),
+            (false, true) => Some(Self::Group),
+            (false, false) => None,
+        }
+    }
+}
+
 #[cfg(unix)]
-fn writable_by_anybody(metadata: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o002 != 0
+fn who_else_writes(metadata: &fs::Metadata) -> Option<Others> {
+    use std::os::unix::fs::MetadataExt as _;
+    Others::of(metadata.mode(), metadata.uid(), metadata.gid())
 }
 
 #[cfg(unix)]
@@ -232,11 +263,33 @@ fn sticky(metadata: &fs::Metadata) -> bool {
 }
 
 #[cfg(not(unix))]
-fn writable_by_anybody(_: &fs::Metadata) -> bool {
-    false
+fn who_else_writes(_: &fs::Metadata) -> Option<Others> {
+    None
 }
 
 #[cfg(not(unix))]
 fn sticky(_: &fs::Metadata) -> bool {
     false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::Others;
+
+    #[test]
+    fn who_may_write() {
+        for (mode, user, group, expected) in [
+            (0o644, 1000, 50, None),
+            (0o600, 1000, 1000, None),
+            // The default of systems where each user is alone in a group of the same number.
+            (0o664, 1000, 1000, None),
+            (0o660, 0, 0, None),
+            (0o664, 1000, 50, Some(Others::Group)),
+            (0o620, 0, 1000, Some(Others::Group)),
+            (0o666, 1000, 1000, Some(Others::Anybody)),
+            (0o602, 1000, 50, Some(Others::Anybody)),
+        ] {
+            assert_eq!(Others::of(mode, user, group), expected, "{mode:o} {user}:{group}");
+        }
+    }
 }

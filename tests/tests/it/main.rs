@@ -40,6 +40,7 @@ mod resuming;
 mod reviewer;
 mod revisions;
 mod rules;
+mod security;
 mod setup;
 mod stdio;
 mod stdio_to_http;

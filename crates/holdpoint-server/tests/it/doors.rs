@@ -22,12 +22,33 @@ fn all_routes() -> Vec<(Method, &'static str)> {
         (Method::GET, "/api/agent/decisions?task_id=t"),
         (Method::POST, "/api/agent/approvals/validate"),
         (Method::GET, "/api/admin/threads"),
+        (Method::GET, "/api/admin/threads/THR-00000000"),
         (Method::POST, "/api/admin/threads/THR-00000000/approve"),
+        (Method::POST, "/api/admin/threads/THR-00000000/reject"),
         (Method::POST, "/api/admin/agents"),
         (Method::PUT, "/api/admin/declaration"),
         (Method::POST, "/api/admin/sign-in-links"),
         (Method::GET, "/nowhere"),
     ]
+}
+
+/// What is added to the administrators' routes is tried here as well.
+#[test]
+fn no_admin_route_is_forgotten() {
+    let source = include_str!("../../src/http/admin.rs");
+    let routes = source.split(".route(\"").skip(1).filter_map(|rest| rest.split_once("\", "));
+    let mut there: Vec<_> = routes
+        .map(|(path, rest)| {
+            let method = rest.split('(').next().unwrap_or_default().to_uppercase();
+            (method, path.replace("{thread_id}", "THR-00000000"))
+        })
+        .collect();
+    let admin = all_routes().into_iter().filter(|(_, path)| path.starts_with("/api/admin"));
+    let mut tried: Vec<_> = admin.map(|(method, path)| (method.to_string(), path.to_owned())).collect();
+    there.sort();
+    tried.sort();
+    assert!(there.len() > 5, "{there:?}");
+    assert_eq!(there, tried);
 }
 
 #[tokio::test]
