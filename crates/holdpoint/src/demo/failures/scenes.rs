@@ -180,7 +180,8 @@ async fn process_killed(stage: &Stage) -> Result<Shown> {
 async fn killed_in_between(set: &Set<'_>, call: &Value) -> Result<()> {
     let (mut child, mut agent) = set.proxy_process().await?;
     let held = async {
-        while set.stage().waiting().await? == 0 {
+        // Gate knows of it a moment before the journal does; killed in that moment, the process leaves no hold to join.
+        while set.stage().waiting().await? == 0 || !set.has_held() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         signal(&child, "-STOP").await?;

@@ -195,6 +195,12 @@ impl Set<'_> {
         fs::write(self.work.join(name), "").context("cannot write in the demonstration's folder")
     }
 
+    /// Whether a call of this scene is in the journal as held: that is on record once it is.
+    pub(crate) fn has_held(&self) -> bool {
+        let record = fs::read_to_string(self.data.path().join("audit/current.jsonl"));
+        record.is_ok_and(|record| record.contains(r#""what":"held""#))
+    }
+
     /// How often the tool ran.
     pub(crate) fn runs(&self) -> usize {
         ledger::runs(&self.work)
