@@ -2,7 +2,7 @@
 
 use crate::{callers::bearer, told::refund};
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_e2e::{House, Kill, Ledger, Request, kill};
+use holdpoint_e2e::{House, Kill, Ledger, Request, children, kill};
 use serde_json::{Value, json};
 use std::{
     fs::{self, File},
@@ -274,7 +274,7 @@ fn secrets_are_in_no_log_and_on_no_command_line() -> Result<()> {
         }
         let held = spawn(move || request.send());
         let thread = house.inbox_of(1)?[0]["thread_id"].as_str().context("no thread")?.to_owned();
-        lines.extend(command_lines()?);
+        lines.extend(command_lines(up.id())?);
         house.approve(&thread, "")?;
         let answer = held.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         ensure!(!answer.text.contains("\"isError\":true"), "{answer:?}");
@@ -287,6 +287,7 @@ fn secrets_are_in_no_log_and_on_no_command_line() -> Result<()> {
         ensure!(!log.contains(secret), "`{secret}` is in the log");
         ensure!(!lines.iter().any(|line| line.contains(secret)), "`{secret}` is on a command line");
     }
+    ensure!(lines.len() > 2, "no tool server was started: {lines:?}");
     assert_eq!(ledger.runs()?.len(), 2);
     Ok(())
 }
@@ -307,11 +308,10 @@ fn opened(url: &str, name: &str, value: &str) -> Result<Option<String>> {
     Ok(session)
 }
 
-/// What everything on this machine was started with.
-fn command_lines() -> Result<Vec<String>> {
-    let entries = fs::read_dir("/proc")?.flatten();
-    Ok(entries
-        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).into_owned())
-        .collect())
+/// What a process and its children were started with.
+fn command_lines(pid: u32) -> Result<Vec<String>> {
+    let started = [vec![pid], children(pid)?].concat();
+    let line =
+        |pid: u32| Ok(String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline"))?).into_owned());
+    started.into_iter().map(line).collect()
 }
