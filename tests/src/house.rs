@@ -1,6 +1,7 @@
 //! One installation of Holdpoint: a configuration, a data folder, and what is started on them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -118,6 +119,14 @@ impl House {
     pub fn up_with(&self, arguments: &[&str]) -> Result<Server> {
         let config = self.config().display().to_string();
         self.start(&[&["up", "--config", &config], arguments].concat())
+    }
+
+    /// The same with what it says to the operator in a file.
+    pub fn up_logging_to(&self, log: &Path) -> Result<Server> {
+        let config = self.config().display().to_string();
+        let mut command = self.command(&["up", "--config", &config, "--listen", "127.0.0.1:0", "--json"]);
+        let log = File::create(log).context("cannot make a file for the log")?;
+        Server::start(command.stderr(log))
     }
 
     /// Gate alone, and from now on every command finds it, as an agent of its own.

@@ -1,7 +1,6 @@
 //! HTTP to stdio: a child for each session, answers told apart by their ids. Nothing is looked at but method and id.
 
 use std::collections::HashMap;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,10 +12,10 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 
-use super::stdio::{QUEUE_MAX, write};
+use super::stdio::{QUEUE_MAX, start, write};
 use super::{Gate, gate};
 use crate::answer::Message;
 use crate::serve::serve as serve_http;
@@ -120,15 +119,7 @@ impl Relay {
 
 impl Session {
     fn start(command: &[String]) -> Result<Self> {
-        let mut child = Command::new(command.first().context("-- COMMAND")?)
-            .args(command.iter().skip(1))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start the tool")?;
-        let tool_in = child.stdin.take().context("no standard input")?;
-        let tool_out = child.stdout.take().context("no standard output")?;
+        let (child, tool_in, tool_out) = start(command)?;
         let (lines, receiver) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(write(tool_in, receiver));
         let waiting = Waiting::default();

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 use super::gate;
@@ -13,20 +13,26 @@ use super::gate;
 pub(super) const QUEUE_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 
-/// `relay-stdio [--gate URL] -- COMMAND ARGUMENTS…`
-pub(crate) async fn pump(arguments: &[String]) -> Result<()> {
-    let at = arguments.iter().position(|argument| argument == "--").context("-- COMMAND")?;
-    let (ours, command) = arguments.split_at(at);
-    let gate = gate(ours)?;
-    let mut child = Command::new(command.get(1).context("-- COMMAND")?)
-        .args(command.iter().skip(2))
+/// Starts a tool, which ends with its handle.
+pub(super) fn start(command: &[String]) -> Result<(Child, ChildStdin, ChildStdout)> {
+    let mut child = Command::new(command.first().context("-- COMMAND")?)
+        .args(command.iter().skip(1))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("cannot start the tool")?;
     let tool_in = child.stdin.take().context("no standard input")?;
-    let mut tool_out = child.stdout.take().context("no standard output")?;
+    let tool_out = child.stdout.take().context("no standard output")?;
+    Ok((child, tool_in, tool_out))
+}
+
+/// `relay-stdio [--gate URL] -- COMMAND ARGUMENTS…`
+pub(crate) async fn pump(arguments: &[String]) -> Result<()> {
+    let at = arguments.iter().position(|argument| argument == "--").context("-- COMMAND")?;
+    let (ours, command) = arguments.split_at(at);
+    let gate = gate(ours)?;
+    let (_child, tool_in, mut tool_out) = start(command.get(1..).unwrap_or_default())?;
 
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
     let writer = tokio::spawn(write(tool_in, receiver));

@@ -51,79 +51,62 @@ pub enum SecretFormatError {
     Checksum,
 }
 
+/// What keys that are made here have in common.
+macro_rules! made_here {
+    ($($key:ident starts $prefix:literal;)+) => {$(
+        impl $key {
+            /// How every key starts.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Makes a key from 32 random bytes, which the caller takes from the system's source.
+            #[must_use]
+            pub fn generate(random: &[u8; 32]) -> Self {
+                Self(render(Self::PREFIX, random))
+            }
+
+            /// Reads a key that was made here.
+            pub fn parse(text: &str) -> Result<Self, SecretFormatError> {
+                check(Self::PREFIX, text)?;
+                Ok(Self(text.to_owned()))
+            }
+
+            /// The key itself, for the header it goes into and for showing it the one time.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+
+            /// What is stored of it.
+            #[must_use]
+            pub fn hash(&self) -> SecretHash {
+                SecretHash::of(&self.0)
+            }
+
+            /// The last four characters, by which people tell keys apart.
+            #[must_use]
+            pub fn hint(&self) -> &str {
+                self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
+            }
+        }
+
+        impl fmt::Debug for $key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($key), "(…{})"), self.hint())
+            }
+        }
+    )+};
+}
+
+made_here! {
+    ApiKey starts "sg_";
+    CallerKey starts "hpc_";
+}
+
 impl ApiKey {
-    /// How every key starts.
-    pub const PREFIX: &'static str = "sg_";
-
-    /// Makes a key from 32 random bytes, which the caller takes from the system's source.
-    #[must_use]
-    pub fn generate(random: &[u8; 32]) -> Self {
-        Self(render(Self::PREFIX, random))
-    }
-
-    /// Reads a key our own Gate made.
-    pub fn parse(text: &str) -> Result<Self, SecretFormatError> {
-        check(Self::PREFIX, text)?;
-        Ok(Self(text.to_owned()))
-    }
-
     /// Takes the key of any Gate, for sending it: visible ASCII, so that it fits into a header.
     pub fn foreign(text: &str) -> Result<Self, SecretFormatError> {
         check_foreign(text)?;
         Ok(Self(text.to_owned()))
-    }
-
-    /// The key itself, for the header it goes into and for showing it the one time.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What is stored of it.
-    #[must_use]
-    pub fn hash(&self) -> SecretHash {
-        SecretHash::of(&self.0)
-    }
-
-    /// The last four characters, by which people tell keys apart.
-    #[must_use]
-    pub fn hint(&self) -> &str {
-        self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
-    }
-}
-
-impl CallerKey {
-    /// How every key starts.
-    pub const PREFIX: &'static str = "hpc_";
-
-    /// Makes a key from 32 random bytes, which the caller takes from the system's source.
-    #[must_use]
-    pub fn generate(random: &[u8; 32]) -> Self {
-        Self(render(Self::PREFIX, random))
-    }
-
-    /// Reads a key that was made here.
-    pub fn parse(text: &str) -> Result<Self, SecretFormatError> {
-        check(Self::PREFIX, text)?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The key itself, for showing it the one time.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// What is stored of it.
-    #[must_use]
-    pub fn hash(&self) -> SecretHash {
-        SecretHash::of(&self.0)
-    }
-
-    /// The last four characters, by which people tell keys apart.
-    #[must_use]
-    pub fn hint(&self) -> &str {
-        self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default()
     }
 }
 
@@ -200,18 +183,6 @@ impl PartialEq for ApiKey {
 }
 
 impl Eq for ApiKey {}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiKey(…{})", self.hint())
-    }
-}
-
-impl fmt::Debug for CallerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CallerKey(…{})", self.hint())
-    }
-}
 
 impl PartialEq for ApprovalToken {
     /// In constant time, over the hashes.

@@ -30,5 +30,5 @@ mod oauth;
 pub use callers::{Callers, Known, Strangers};
 pub use challenge::Refusal;
 pub use key_ring::{Caller, KeyRing, KeyRingError};
-pub use metadata::{Resource, protected_resource_url};
+pub use metadata::{Resource, is_this_machine, protected_resource_url};
 pub use oauth::{OAuth, OAuthError, OAuthSettings};

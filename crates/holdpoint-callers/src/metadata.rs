@@ -3,6 +3,7 @@
 use crate::OAuth;
 use holdpoint_core::ServerName;
 use serde_json::json;
+use std::net::IpAddr;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -71,4 +72,11 @@ pub(crate) fn split_origin(url: &str) -> (&str, &str) {
     let slash = url.get(from..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| from + at);
     let (origin, path) = url.split_at(slash);
     (origin, path.trim_end_matches('/'))
+}
+
+/// Whether a URL's host is this machine by its name or address: `localhost`, 127.0.0.0/8, `[::1]`.
+#[must_use]
+pub fn is_this_machine(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }

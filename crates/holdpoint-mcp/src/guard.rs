@@ -125,31 +125,37 @@ impl Guard {
         }
     }
 
-    /// A call of a tool that passes and is known, or of one that is denied: everything is at hand. `None`: it is not.
+    /// A call of a tool that passes and is known, or of one that is denied: everything is at hand. With the tool, if it is
+    /// known. `None`: it is not at hand.
     pub(crate) fn at_once(
         &self,
         message: &CallMessage<'_>,
         catalog: &Catalog,
         principal: &Principal,
         task: &TaskId,
-    ) -> Option<ToolCall> {
+    ) -> Option<(ToolCall, Option<Arc<Tool>>)> {
         if message.comeback.is_some() {
             return None;
         }
         let action = self.actions.action(&self.server, &message.name);
-        let (tool, definition, warning) = match action {
+        let (tool, name, definition, warning) = match action {
             Action::Gate | Action::Once => return None,
-            Action::Deny => (ToolName::new(&*message.name), None, ToolWarning::None),
+            Action::Deny => {
+                let name = ToolName::new(&*message.name);
+                (catalog.at_hand(&message.name), name, None, ToolWarning::None)
+            }
             Action::Pass | Action::PassUnlessWarned => {
                 let tool = catalog.at_hand(&message.name)?;
                 if settled(action, tool.warning) == Action::Gate {
                     return None;
                 }
-                (tool.name.clone(), Some(tool.digest), tool.warning)
+                let (name, definition, warning) = (tool.name.clone(), Some(tool.digest), tool.warning);
+                (Some(tool), name, definition, warning)
             }
         };
         let arguments = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
-        Some(ToolCall { arguments, definition, warning, ..self.call(principal, task.clone(), tool) })
+        let call = ToolCall { arguments, definition, warning, ..self.call(principal, task.clone(), name) };
+        Some((call, tool))
     }
 }
 

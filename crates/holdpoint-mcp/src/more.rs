@@ -46,16 +46,10 @@ const OVER: &[u8] = br#""result":{}"#;
 pub(crate) enum Questions {
     /// They pass as they are: a task keeps them.
     Pass,
-    /// The client hears them, under a state of ours.
-    Carried(Arc<Carrier>),
-}
-
-/// The way of a server's questions to the client and back.
-#[derive(Debug)]
-pub(crate) struct Carrier {
-    guard: Guard,
-    /// Of a run that is gone on with; `None`: it has only begun.
-    ticket: Option<Ticket>,
+    /// The client hears them, under a state of ours. The run has only begun.
+    OfFirst,
+    /// The same, of a run that is gone on with.
+    OfMore(Arc<Ticket>),
 }
 
 /// A run that goes on.
@@ -69,105 +63,88 @@ pub(crate) struct Leg {
 
 impl Questions {
     /// Of a call that has only begun. A server asks in its answer in the stateless era alone.
-    pub(crate) fn of_first(guard: &Guard, frame: &CallFrame) -> Self {
-        if frame.modern {
-            Self::Carried(Arc::new(Carrier { guard: guard.clone(), ticket: None }))
-        } else {
-            Self::Pass
-        }
+    pub(crate) const fn of_first(frame: &CallFrame) -> Self {
+        if frame.modern { Self::OfFirst } else { Self::Pass }
     }
 
     /// What the client is told in the place of `message`, the server's answer. `None`: the answer itself.
     pub(crate) async fn told(
         &self,
+        guard: &Guard,
         message: &str,
         frame: &CallFrame,
         completion: &Completion,
     ) -> Option<String> {
-        match self {
-            Self::Pass => None,
-            Self::Carried(carrier) => carrier.told(message, frame, completion).await,
-        }
+        let ticket = match self {
+            Self::Pass => return None,
+            Self::OfFirst => None,
+            Self::OfMore(ticket) => Some(&**ticket),
+        };
+        let fragment = reply::fragment_from(message)?;
+        let Some(asked) = Asked::read(&fragment) else {
+            if let Some(ticket) = ticket {
+                // Not noted, it would be told as gone on with all the same.
+                let _unchanged = note(guard, ticket, OVER.to_vec(), Kept::AsResults).await;
+            }
+            return None;
+        };
+        let ended = match ask(guard, ticket, &asked, message, completion).await {
+            Ok(asked) => return asked,
+            Err(Unasked::TooOften) => reply::ended(frame, &Ended::AskedTooOften),
+            Err(Unasked::NotOnRecord) => reply::rejected(frame, &completion.outcome_unknown()),
+        };
+        String::from_utf8(ended).ok()
     }
 }
 
-impl Carrier {
-    async fn told(&self, message: &str, frame: &CallFrame, completion: &Completion) -> Option<String> {
-        let fragment = reply::fragment_from(message)?;
-        let asks = match Latest::read(&fragment) {
-            Some(Latest::Asks { state, .. }) => Asks::More(state.map(str::to_owned)),
-            Some(Latest::Result(_) | Latest::Error(_) | Latest::AtServer(_)) | None => Asks::Nothing,
-        };
-        match asks {
-            Asks::Nothing => {
-                if let Some(ticket) = &self.ticket {
-                    // Not noted, it would be told as gone on with all the same.
-                    let _unchanged = self.note(ticket, OVER.to_vec(), Kept::AsResults).await;
-                }
-                None
+/// The server's questions under a state of ours; `None`: no person was asked about this call, and they pass.
+async fn ask(
+    guard: &Guard,
+    ticket: Option<&Ticket>,
+    asked: &Asked<'_>,
+    message: &str,
+    completion: &Completion,
+) -> Result<Option<String>, Unasked> {
+    let opened;
+    let ticket = if let Some(ticket) = ticket {
+        ticket
+    } else {
+        let id = random::unguessable().ok_or(Unasked::NotOnRecord)?;
+        let id = TicketId::new(format!("{PREFIX}{id}"));
+        let request = TicketRequest::new(Vec::new());
+        match completion.open_ticket(id, request, KEPT).await.map_err(|error| on_record(&error))? {
+            Some(ticket) => {
+                opened = ticket;
+                &opened
             }
-            Asks::More(state) => {
-                let ended = match self.ask(state.as_deref(), message, completion).await {
-                    Ok(asked) => return asked,
-                    Err(Unasked::TooOften) => reply::ended(frame, &Ended::AskedTooOften),
-                    Err(Unasked::NotOnRecord) => reply::rejected(frame, &completion.outcome_unknown()),
-                };
-                String::from_utf8(ended).ok()
-            }
+            None => return Ok(None),
         }
+    };
+    let round = ticket.round.saturating_add(1);
+    if round >= QUESTIONS_MAX.saturating_mul(2) {
+        let _unchanged = note(guard, ticket, OVER.to_vec(), Kept::AsResults).await;
+        return Err(Unasked::TooOften);
     }
+    note(guard, ticket, asked.kept(), Kept::AsTicket).await?;
+    let question = Question { ticket: ticket.id.clone(), round };
+    let digest = completion.digest().ok_or(Unasked::NotOnRecord)?;
+    let state = guard.states.seal_question(&question, &digest);
+    with_state(message, &state).map(Some).ok_or(Unasked::NotOnRecord)
+}
 
-    /// The server's questions under a state of ours; `None`: no person was asked about this call, and they pass.
-    async fn ask(
-        &self,
-        state: Option<&str>,
-        message: &str,
-        completion: &Completion,
-    ) -> Result<Option<String>, Unasked> {
-        let opened;
-        let ticket = if let Some(ticket) = &self.ticket {
-            ticket
-        } else {
-            let id = random::unguessable().ok_or(Unasked::NotOnRecord)?;
-            let id = TicketId::new(format!("{PREFIX}{id}"));
-            let request = TicketRequest::new(Vec::new());
-            match completion.open_ticket(id, request, KEPT).await.map_err(|error| on_record(&error))? {
-                Some(ticket) => {
-                    opened = ticket;
-                    &opened
-                }
-                None => return Ok(None),
-            }
-        };
-        let round = ticket.round.saturating_add(1);
-        if round >= QUESTIONS_MAX.saturating_mul(2) {
-            let _unchanged = self.note(ticket, OVER.to_vec(), Kept::AsResults).await;
-            return Err(Unasked::TooOften);
-        }
-        self.note(ticket, kept(state), Kept::AsTicket).await?;
-        let question = Question { ticket: ticket.id.clone(), round };
-        let digest = completion.digest().ok_or(Unasked::NotOnRecord)?;
-        let state = self.guard.states.seal_question(&question, &digest);
-        with_state(message, &state).map(Some).ok_or(Unasked::NotOnRecord)
+async fn note(guard: &Guard, ticket: &Ticket, answer: Vec<u8>, kept: Kept) -> Result<(), Unasked> {
+    let tickets = guard.gate.tickets();
+    if answer.len() > tickets.answer_bytes_max() {
+        tracing::warn!(
+            bytes = answer.len(),
+            "the state of a server that asks for input is too large to keep"
+        );
+        return Err(Unasked::NotOnRecord);
     }
-
-    async fn note(&self, ticket: &Ticket, answer: Vec<u8>, kept: Kept) -> Result<(), Unasked> {
-        let tickets = self.guard.gate.tickets();
-        if answer.len() > tickets.answer_bytes_max() {
-            tracing::warn!(
-                bytes = answer.len(),
-                "the state of a server that asks for input is too large to keep"
-            );
-            return Err(Unasked::NotOnRecord);
-        }
-        match tickets
-            .answer(ticket, StoredResult::new(answer), kept)
-            .await
-            .map_err(|error| on_record(&error))?
-        {
-            Moved::Yes => Ok(()),
-            Moved::No => Err(Unasked::NotOnRecord),
-        }
+    let noted = tickets.answer(ticket, StoredResult::new(answer), kept).await;
+    match noted.map_err(|error| on_record(&error))? {
+        Moved::Yes => Ok(()),
+        Moved::No => Err(Unasked::NotOnRecord),
     }
 }
 
@@ -191,7 +168,7 @@ impl Guard {
         let ticket = found.ok_or_else(|| unsealed(crate::waiting::Unsealed))?;
         let gone_on = || reply::ended(frame, &Ended::GoneOnWith);
         let question = open_in(&ticket, round).ok_or_else(gone_on)?;
-        let leg = leg_of(frame, comeback, question.state.as_deref());
+        let leg = leg_of(frame, comeback, question.state);
         let leg = leg.ok_or_else(|| reply::ended(frame, &Ended::NotSent))?;
         match self.gate.continue_run(&ticket, call, caller).await {
             Ok(Continued::Run(permitted)) => {
@@ -199,8 +176,7 @@ impl Guard {
                 let _once_more = tickets.collected(&ticket).await;
                 let round = round.saturating_add(1);
                 let ticket = Ticket { state: TicketState::Continuing, round, ..ticket };
-                let carrier = Carrier { guard: self.clone(), ticket: Some(ticket) };
-                Ok(Leg { permitted, frame: Arc::new(leg), questions: Questions::Carried(Arc::new(carrier)) })
+                Ok(Leg { permitted, frame: Arc::new(leg), questions: Questions::OfMore(Arc::new(ticket)) })
             }
             Ok(Continued::ByAnother) => Err(gone_on()),
             Err(rejection) => Err(reply::rejected(frame, &rejection)),
@@ -209,16 +185,25 @@ impl Guard {
 }
 
 /// What a server's answer asks of the client.
-enum Asks {
-    Nothing,
-    /// Input; with the server's raw state, if it has one.
-    More(Option<String>),
+struct Asked<'a> {
+    /// The server's raw state, if it has one.
+    state: Option<&'a str>,
 }
 
-/// A question that nobody has answered.
-struct OpenQuestion {
-    /// The server's raw state, if it has one.
-    state: Option<String>,
+impl<'a> Asked<'a> {
+    /// From a `result` or `error` member. `None`: it asks for nothing.
+    fn read(fragment: &'a [u8]) -> Option<Self> {
+        match Latest::read(fragment)? {
+            Latest::Asks { state, .. } => Some(Self { state }),
+            Latest::Result(_) | Latest::Error(_) | Latest::AtServer(_) => None,
+        }
+    }
+
+    /// What the next leg needs of it: the server's own state.
+    fn kept(&self) -> Vec<u8> {
+        let state = self.state.map(|state| format!(r#","requestState":{state}"#)).unwrap_or_default();
+        format!(r#""result":{{"resultType":"input_required"{state}}}"#).into_bytes()
+    }
 }
 
 /// Why a question is not put to the client.
@@ -237,21 +222,12 @@ fn not_on_record(frame: &CallFrame, error: &JournalError) -> Vec<u8> {
     reply::rejected(frame, &Rejection::Unavailable { what: Unavailable::Journal, thread: None })
 }
 
-/// Of a question, what the next leg needs: the server's own state.
-fn kept(state: Option<&str>) -> Vec<u8> {
-    let state = state.map(|state| format!(r#","requestState":{state}"#)).unwrap_or_default();
-    format!(r#""result":{{"resultType":"input_required"{state}}}"#).into_bytes()
-}
-
 /// The question that `round` asks. `None`: it is answered already.
-fn open_in(ticket: &Ticket, round: u32) -> Option<OpenQuestion> {
+fn open_in(ticket: &Ticket, round: u32) -> Option<Asked<'_>> {
     if ticket.state != TicketState::Answered || ticket.round != round {
         return None;
     }
-    match Latest::read(ticket.answer.as_ref()?.as_bytes())? {
-        Latest::Asks { state, .. } => Some(OpenQuestion { state: state.map(str::to_owned) }),
-        Latest::Result(_) | Latest::Error(_) | Latest::AtServer(_) => None,
-    }
+    Asked::read(ticket.answer.as_ref()?.as_bytes())
 }
 
 /// The answer `message` with our state in the place of the server's.

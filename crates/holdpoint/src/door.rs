@@ -4,17 +4,14 @@ use crate::{clock::SystemClock, data::DataFolder, hints::Hinted as _, proxy::LOC
 use anyhow::{Context as _, Result, bail};
 use axum::body::Body;
 use holdpoint_callers::{
-    Callers, KeyRing, KeyRingError, Known, OAuth, OAuthSettings, Resource, Strangers, protected_resource_url,
+    Callers, KeyRing, KeyRingError, Known, OAuth, OAuthSettings, Resource, Strangers, is_this_machine,
+    protected_resource_url,
 };
 use holdpoint_config::{Config, Credentials};
 use holdpoint_core::{Principal, ServerName, Standing};
 use holdpoint_mcp::http::Authenticated;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 /// Everything that is asked before a request reaches a proxy.
 #[derive(Clone, Debug)]
@@ -145,8 +142,7 @@ pub(crate) fn refuse_open_doors(config: &Config, listen: SocketAddr, public_url:
 fn leads_outside(url: &str) -> bool {
     let uri: Option<http::Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    !host.eq_ignore_ascii_case("localhost") && !ip.is_ok_and(|ip| ip.is_loopback())
+    !is_this_machine(host)
 }
 
 fn not_found() -> Response<Body> {

@@ -8,7 +8,7 @@ mod scene;
 
 use crate::told::{LEGACY, STATELESS, refunded};
 use anyhow::{Result, ensure};
-use holdpoint_e2e::Sdk;
+use holdpoint_e2e::{Client, Sdk};
 use scene::{Asks, Caller, Saw, Scene, call, each};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -33,6 +33,18 @@ const GIVE_UP: [Caller; 7] = [
     Caller { sdk: Sdk::Fastmcp, era: LEGACY, asks: Asks::ForProgress },
 ];
 
+/// Nobody waits any more: the approval runs nothing, and the same call again gets it, once.
+fn gets_it_by_asking_again(scene: &Scene, mut client: Client, caller: &Caller, order: &str) -> Result<()> {
+    scene.approve(order)?;
+    std::thread::sleep(QUIET);
+    assert_eq!(scene.runs(order)?, [] as [Value; 0], "nobody waits");
+    let saw = call(&mut client, caller, order, None)?;
+    ensure!(saw == Saw::Result, "{saw:?}");
+    client.close()?;
+    assert_eq!(scene.runs(order)?, [refunded(order, 40)]);
+    Ok(())
+}
+
 /// They give up before anybody decides, and say why. The approval then runs nothing, and the same call again gets it, once.
 #[test]
 fn who_gives_up_gets_it_by_asking_again() -> Result<()> {
@@ -41,14 +53,7 @@ fn who_gives_up_gets_it_by_asking_again() -> Result<()> {
         let mut client = scene.connect(caller)?;
         let saw = call(&mut client, caller, order, Some(LIMIT))?;
         ensure!(saw == Saw::TimedOut, "{saw:?}");
-        scene.approve(order)?;
-        std::thread::sleep(QUIET);
-        assert_eq!(scene.runs(order)?, [] as [Value; 0], "nobody waits");
-        let saw = call(&mut client, caller, order, None)?;
-        ensure!(saw == Saw::Result, "{saw:?}");
-        client.close()?;
-        assert_eq!(scene.runs(order)?, [refunded(order, 40)]);
-        Ok(())
+        gets_it_by_asking_again(&scene, client, caller, order)
     })
 }
 
@@ -115,14 +120,7 @@ fn who_is_told_to_come_back_in_time() -> Result<()> {
             let saw = call(&mut client, caller, order, Some(LIMIT_FAR))?;
             ensure!(saw == Saw::Pending, "{saw:?}");
         }
-        scene.approve(order)?;
-        std::thread::sleep(QUIET);
-        assert_eq!(scene.runs(order)?, [] as [Value; 0], "nobody waits");
-        let saw = call(&mut client, caller, order, None)?;
-        ensure!(saw == Saw::Result, "{saw:?}");
-        client.close()?;
-        assert_eq!(scene.runs(order)?, [refunded(order, 40)]);
-        Ok(())
+        gets_it_by_asking_again(&scene, client, caller, order)
     })
 }
 

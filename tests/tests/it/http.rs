@@ -1,7 +1,7 @@
 //! A client talks to `holdpoint up` where it used to talk to the tool server.
 
-use crate::told::{CLIENTS, LEGACY, decision, house_at, ran, refund, refunded, refused, text};
-use anyhow::Result;
+use crate::told::{CLIENTS, LEGACY, house_at, ran, refunds, refused};
+use anyhow::{Context as _, Result};
 use holdpoint_e2e::{Client, House, Ledger, Recorded, Sdk};
 use serde_json::{Value, json};
 
@@ -11,26 +11,9 @@ fn ledger() -> Result<()> {
     let tool_server = ledger.serve()?;
     let house = house_at(tool_server.url())?;
     let up = house.up()?;
-    let mut expected = Vec::new();
     for (number, (sdk, era)) in CLIENTS.into_iter().enumerate() {
         let mut client = Client::connect(sdk, &json!({ "http": up.mcp_url("ledger")?, "era": era }))?;
-
-        let thread = client.hold("no", "refund", &refund(&format!("no-{number}"), 500))?;
-        house.reject(&thread, "ask finance first")?;
-        let end = client.end_of("no")?;
-        refused(&end, "rejected")?;
-        assert!(text(&end).contains("ask finance first"), "{sdk:?} {era}: {end}");
-        assert_eq!(decision(&end)["message"], "ask finance first", "{sdk:?} {era}: {end}");
-        assert_eq!(decision(&end)["thread_id"], thread, "{sdk:?} {era}: {end}");
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
-
-        let order = format!("yes-{number}");
-        let thread = client.hold("yes", "refund", &refund(&order, 40))?;
-        assert_eq!(house.inbox()?[0]["payload"], refund(&order, 40), "{sdk:?} {era}");
-        house.approve(&thread, "fine")?;
-        ran(&client.end_of("yes")?, &format!("refunded 40 for {order}"))?;
-        expected.push(refunded(&order, 40));
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
+        refunds(&mut client, &house, &ledger, number).with_context(|| format!("{sdk:?} {era}"))?;
         client.close()?;
     }
     assert_eq!(house.inbox()?, [] as [Value; 0]);
@@ -73,21 +56,7 @@ fn progress_only_rises() -> Result<()> {
     let up = house.up()?;
     for (sdk, era) in CLIENTS {
         let mut client = Client::connect(sdk, &json!({ "http": up.mcp_url("ledger")?, "era": era }))?;
-        let seconds = 0.05;
-        let thread = client.hold("a", "slow", &json!({ "seconds": seconds }))?;
-        house.approve(&thread, "")?;
-        let mut last = 0.0;
-        loop {
-            let event = client.wait_for("the next event", |event| event["id"] == "a")?;
-            if event["event"] != "progress" {
-                ran(&event, "done")?;
-                break;
-            }
-            let progress = event["progress"].as_f64().unwrap_or_default();
-            assert!(progress > last, "{sdk:?} {era}: {progress} after {last}");
-            last = progress;
-        }
-        assert!(last > 9.0, "{sdk:?} {era}: the tool's own progress ended at {last}");
+        crate::told::progress_only_rises(&mut client, &house).with_context(|| format!("{sdk:?} {era}"))?;
         client.close()?;
     }
     Ok(())

@@ -1,14 +1,12 @@
 //! A client that speaks HTTP reaches a server that is a command: `holdpoint up` in between.
 
-use crate::told::{CLIENTS, LEGACY, house_of, ran, refund, refunded, refused};
+use crate::told::{CLIENTS, LEGACY, house_of, ran, refunds};
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_e2e::{Client, House, Kill, Ledger, Sdk, ToolServer, children, kill, only_child, until_ended};
 use serde_json::{Value, json};
 use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     net::TcpStream,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -18,20 +16,9 @@ fn ledger() -> Result<()> {
     let ledger = Ledger::new()?;
     let house = house_of(&ledger)?;
     let up = house.up()?;
-    let mut expected = Vec::new();
     for (number, (sdk, era)) in CLIENTS.into_iter().enumerate() {
         let mut client = Client::connect(sdk, &json!({ "http": up.mcp_url("ledger")?, "era": era }))?;
-        let thread = client.hold("no", "refund", &refund(&format!("no-{number}"), 500))?;
-        house.reject(&thread, "ask finance first")?;
-        refused(&client.end_of("no")?, "rejected")?;
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
-
-        let order = format!("yes-{number}");
-        let thread = client.hold("yes", "refund", &refund(&order, 40))?;
-        house.approve(&thread, "fine")?;
-        ran(&client.end_of("yes")?, &format!("refunded 40 for {order}"))?;
-        expected.push(refunded(&order, 40));
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
+        refunds(&mut client, &house, &ledger, number).with_context(|| format!("{sdk:?} {era}"))?;
         client.close()?;
     }
     Ok(())
@@ -148,13 +135,8 @@ fn errors() -> Result<()> {
     let script = r"printf '\033[2Jneeds a key\n' >&2; cat >/dev/null";
     house.configure(&json!({ "servers": { "noisy": { "command": ["sh", "-c", script] } } }))?;
     let log = house.path().join("log");
-    let config = house.config().display().to_string();
-    let mut command = house.command(&["up", "--config", &config, "--listen", "127.0.0.1:0", "--json"]);
-    let mut up = command.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
-    let mut ready = String::new();
-    BufReader::new(up.stdout.take().context("a pipe")?).read_line(&mut ready)?;
-    let ready: Value = serde_json::from_str(&ready)?;
-    let url = ready["servers"]["noisy"]["mcp_url"].as_str().context("a URL")?;
+    let up = house.up_logging_to(&log)?;
+    let url = up.mcp_url("noisy")?.to_owned();
     let (authority, path) = url.trim_start_matches("http://").split_once('/').context("a path")?;
     let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#;
     let mut stream = TcpStream::connect(authority)?;
@@ -169,8 +151,7 @@ fn errors() -> Result<()> {
         ensure!(Instant::now() < deadline, "not in the log: {text}");
     };
     drop(stream);
-    kill(up.id(), Kill::Term)?;
-    up.wait()?;
+    up.stop()?;
     ensure!(line.contains(r"\u{1b}[2J") && line.contains("noisy"), "{line}");
     Ok(())
 }

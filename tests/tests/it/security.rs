@@ -2,13 +2,12 @@
 
 use crate::{callers::bearer, told::refund};
 use anyhow::{Context as _, Result, ensure};
-use holdpoint_e2e::{House, Kill, Ledger, Request, children, kill};
+use holdpoint_e2e::{House, Ledger, Request, children};
 use serde_json::{Value, json};
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -254,17 +253,12 @@ fn secrets_are_in_no_log_and_on_no_command_line() -> Result<()> {
     let caller = house.run(&["callers", "create", "--json", "agent"])?.json()?;
     let caller = caller["key"].as_str().context("no key")?.to_owned();
     let log = house.path().join("log");
-    let config = house.config().display().to_string();
-    let mut command = house.command(&["up", "--config", &config, "--listen", "127.0.0.1:0", "--json"]);
-    let mut up = command.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
-    let mut ready = String::new();
-    BufReader::new(up.stdout.take().context("a pipe")?).read_line(&mut ready)?;
-    let ready: Value = serde_json::from_str(&ready)?;
+    let up = house.up_logging_to(&log)?;
     let running: Value = serde_json::from_str(&fs::read_to_string(house.data().join("server.json"))?)?;
     let admin = running["admin_token"].as_str().context("no admin token")?.to_owned();
     let mut lines = Vec::new();
     for server in ["far", "near"] {
-        let url = ready["servers"][server]["mcp_url"].as_str().context("a URL")?.to_owned();
+        let url = up.mcp_url(server)?.to_owned();
         let arguments = json!({ "order_id": server, "amount": 1, "reason": CARD });
         let (name, value) = bearer(&caller);
         let session = opened(&url, name, &value)?;
@@ -274,13 +268,12 @@ fn secrets_are_in_no_log_and_on_no_command_line() -> Result<()> {
         }
         let held = spawn(move || request.send());
         let thread = house.inbox_of(1)?[0]["thread_id"].as_str().context("no thread")?.to_owned();
-        lines.extend(command_lines(up.id())?);
+        lines.extend(command_lines(up.pid())?);
         house.approve(&thread, "")?;
         let answer = held.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         ensure!(!answer.text.contains("\"isError\":true"), "{answer:?}");
     }
-    kill(up.id(), Kill::Term)?;
-    up.wait()?;
+    up.stop()?;
     let log = fs::read_to_string(&log)?;
     ensure!(log.contains("TRACE"), "not loud: {log}");
     for secret in [UPSTREAM_TOKEN, CARD, caller.as_str(), admin.as_str(), "sg_"] {

@@ -1,6 +1,6 @@
 //! A client that can only start commands reaches a server at a URL: `holdpoint proxy` in between.
 
-use crate::told::{CLIENTS, LEGACY, decision, house_at, ran, refund, refunded, refused};
+use crate::told::{CLIENTS, LEGACY, decision, house_at, progress_only_rises, ran, refund, refunds, refused};
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_e2e::{Client, House, Ledger, Pipe, Recorded, Sdk, nobody};
 use serde_json::{Value, json};
@@ -16,37 +16,14 @@ fn ledger() -> Result<()> {
     let tool_server = ledger.serve()?;
     let mut house = house_at(tool_server.url())?;
     let _gate = house.serve()?;
-    let mut expected = Vec::new();
     for (number, (sdk, era)) in CLIENTS.into_iter().enumerate() {
         let mut client = Client::connect(sdk, &house.target(&house.proxy("ledger"), era))?;
-        let thread = client.hold("no", "refund", &refund(&format!("no-{number}"), 500))?;
-        house.reject(&thread, "ask finance first")?;
-        refused(&client.end_of("no")?, "rejected")?;
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
+        refunds(&mut client, &house, &ledger, number).with_context(|| format!("{sdk:?} {era}"))?;
 
-        let order = format!("yes-{number}");
-        let thread = client.hold("yes", "refund", &refund(&order, 40))?;
-        house.approve(&thread, "fine")?;
-        ran(&client.end_of("yes")?, &format!("refunded 40 for {order}"))?;
-        expected.push(refunded(&order, 40));
-        assert_eq!(ledger.runs()?, expected, "{sdk:?} {era}");
-
-        // What the tool says of its progress comes through, and never goes backwards.
-        let thread = client.hold("slow", "slow", &json!({ "seconds": 0.05 }))?;
-        house.approve(&thread, "")?;
-        let mut last = 0.0;
-        loop {
-            let event = client.wait_for("the next event", |event| event["id"] == "slow")?;
-            if event["event"] != "progress" {
-                ran(&event, "done")?;
-                break;
-            }
-            let progress = event["progress"].as_f64().unwrap_or_default();
-            assert!(progress > last, "{sdk:?} {era}: {progress} after {last}");
-            last = progress;
-        }
-        assert!(last > 9.0, "{sdk:?} {era}: the tool's own progress ended at {last}");
-        expected.push(json!({ "tool": "slow", "arguments": { "seconds": 0.05 } }));
+        let before = ledger.runs()?;
+        progress_only_rises(&mut client, &house).with_context(|| format!("{sdk:?} {era}"))?;
+        let slow = json!({ "tool": "slow", "arguments": { "seconds": 0.05 } });
+        assert_eq!(ledger.runs()?, [before, vec![slow]].concat(), "{sdk:?} {era}");
         client.close()?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! What the model reads of a call, in words that tests share.
 
 use anyhow::{Result, ensure};
-use holdpoint_e2e::{House, Sdk};
+use holdpoint_e2e::{Client, House, Ledger, Sdk};
 use serde_json::{Value, json};
 
 /// Every public client, in every era it speaks.
@@ -71,4 +71,46 @@ pub(crate) fn house_at(url: &str) -> Result<House> {
     let house = House::new()?;
     house.configure(&json!({ "servers": { "ledger": { "url": url } } }))?;
     Ok(house)
+}
+
+/// Two refunds, of orders of this number. The rejected one does not run, and the approved one once.
+pub(crate) fn refunds(client: &mut Client, house: &House, ledger: &Ledger, number: usize) -> Result<()> {
+    let before = ledger.runs()?;
+    let thread = client.hold("no", "refund", &refund(&format!("no-{number}"), 500))?;
+    house.reject(&thread, "ask finance first")?;
+    let end = client.end_of("no")?;
+    refused(&end, "rejected")?;
+    ensure!(text(&end).contains("ask finance first"), "{end}");
+    ensure!(decision(&end)["message"] == "ask finance first", "{end}");
+    ensure!(decision(&end)["thread_id"] == thread.as_str(), "{end}");
+    ensure!(ledger.runs()? == before, "a rejected call ran: {:?}", ledger.runs()?);
+
+    let order = format!("yes-{number}");
+    let thread = client.hold("yes", "refund", &refund(&order, 40))?;
+    let open = house.inbox()?;
+    ensure!(open[0]["payload"] == refund(&order, 40), "{open:?}");
+    house.approve(&thread, "fine")?;
+    ran(&client.end_of("yes")?, &format!("refunded 40 for {order}"))?;
+    let after = [before, vec![refunded(&order, 40)]].concat();
+    ensure!(ledger.runs()? == after, "{:?}", ledger.runs()?);
+    Ok(())
+}
+
+/// An approved call of a tool that says how far it is: that comes through after the wait, and never goes backwards.
+pub(crate) fn progress_only_rises(client: &mut Client, house: &House) -> Result<()> {
+    let thread = client.hold("slow", "slow", &json!({ "seconds": 0.05 }))?;
+    house.approve(&thread, "")?;
+    let mut last = 0.0;
+    loop {
+        let event = client.wait_for("the next event", |event| event["id"] == "slow")?;
+        if event["event"] != "progress" {
+            ran(&event, "done")?;
+            break;
+        }
+        let progress = event["progress"].as_f64().unwrap_or_default();
+        ensure!(progress > last, "{progress} after {last}");
+        last = progress;
+    }
+    ensure!(last > 9.0, "the tool's own progress ended at {last}");
+    Ok(())
 }

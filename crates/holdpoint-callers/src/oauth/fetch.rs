@@ -1,7 +1,7 @@
 //! Asks an issuer for its keys, and nobody else.
 
 use super::{OAuthError, jwk::KeySet};
-use crate::metadata::split_origin;
+use crate::metadata::{is_this_machine, split_origin};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -11,7 +11,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::Deserialize;
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For all that it takes to have the keys.
@@ -148,9 +148,4 @@ fn address(url: &str) -> Result<Uri, OAuthError> {
         Some(_) | None => false,
     };
     if plain && safe { Ok(uri) } else { Err(refused()) }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }

@@ -15,7 +15,7 @@ use super::{
     sse::{self, Events},
 };
 use crate::{
-    message::{self, Batch, INTERNAL_ERROR, IdKey, Message, Object, Refused, Single},
+    message::{self, Batch, Cancellation, INTERNAL_ERROR, IdKey, Message, Object, Refused, Single},
     reply::{self, Ended},
 };
 use bytes::Bytes;
@@ -201,8 +201,7 @@ fn shares(batch: &Batch<'_>) -> Vec<Share> {
 fn withdraws(message: &Single<'_>) -> Option<IdKey> {
     match message {
         Single::Other { method, id: None, params: Some(params) } if method == "notifications/cancelled" => {
-            let params = Object::read(params.get()).ok()?;
-            IdKey::read(params.get("requestId")?.get())
+            Cancellation::read(params.get()).map(|cancellation| cancellation.request)
         }
         Single::Other { .. } | Single::Call(_) | Single::Answer => None,
     }

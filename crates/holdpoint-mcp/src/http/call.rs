@@ -121,13 +121,11 @@ impl Outbound {
             // What is recorded has to be read here.
             headers.remove(header::ACCEPT_ENCODING);
             let (upstream, frame) = (self.proxy.upstream.clone(), Arc::clone(&self.frame));
-            let bytes_max = self.proxy.options.answer_bytes_max;
             let calls = &self.proxy.calls;
             let principal = call.principal.clone();
             let sending = async move { upstream.send(&principal, Method::POST, headers, bytes).await };
-            let (questions, tasks) = (self.questions.clone(), Arc::clone(&self.proxy.tasks));
-            let principal = call.principal.clone();
-            let reading = run::Reading { frame, questions, tasks, principal, bytes_max };
+            let (proxy, questions) = (Arc::clone(&self.proxy), self.questions.clone());
+            let reading = run::Reading { proxy, frame, questions, principal: call.principal.clone() };
             return Outcome::Running(Running::start(calls, sending, reading, completion));
         }
         match self.proxy.upstream.send(&call.principal, Method::POST, headers, bytes).await {
@@ -147,9 +145,9 @@ impl Proxy {
         task: TaskId,
     ) -> Response<ProxyBody> {
         let principal = session.principal();
-        if let Some(call) = self.options.guard.at_once(message, &session.catalog, principal, &task) {
+        if let Some((call, tool)) = self.options.guard.at_once(message, &session.catalog, principal, &task) {
             let frame = Arc::new(message.frame(bytes.clone()));
-            if let Some(tool) = session.catalog.at_hand(call.tool.as_str())
+            if let Some(tool) = tool
                 && let Err(found) = self.params_agree(&parts.headers, &frame, &tool, &call.arguments)
             {
                 let refused = reply::error(Some(&frame.id_raw), found.code, &found.problem);
@@ -278,7 +276,7 @@ impl Proxy {
     ) -> Answering {
         let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
         let told = Told { frame: Arc::clone(&frame), later };
-        let questions = Questions::of_first(&self.options.guard, &frame);
+        let questions = Questions::of_first(&frame);
         let headers = Mutex::new(headers);
         let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers, held, questions }));
         let gate = Arc::clone(&self.options.guard.gate);
@@ -349,7 +347,7 @@ pub(super) async fn dispatched_for(
     held: Arc<Held>,
     permitted: PermittedCall,
 ) -> Outcome {
-    let questions = Questions::of_first(&proxy.options.guard, frame);
+    let questions = Questions::of_first(frame);
     let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), Mutex::new(headers));
     dispatch(Outbound { proxy, frame, headers, held: Some(held), questions }, permitted).await
 }

@@ -2,6 +2,7 @@
 //! between the two.
 
 use super::{
+    Proxy,
     body::{self, Piece, ProxyBody},
     checks,
     sse::{self, Event, Events},
@@ -11,7 +12,6 @@ use crate::{
     more::Questions,
     outcome::outcome_of,
     reply::{self, Ended},
-    tasks::Tasks,
     upstream::{Reached, SendError, UpstreamBody},
 };
 use bytes::Bytes;
@@ -40,12 +40,10 @@ pub(super) struct Head {
 
 /// How the answer to a call is read.
 pub(super) struct Reading {
+    pub(super) proxy: Arc<Proxy>,
     pub(super) frame: Arc<CallFrame>,
     pub(super) questions: Questions,
-    /// Who hears of tasks that the server makes.
-    pub(super) tasks: Arc<Tasks>,
     pub(super) principal: Principal,
-    pub(super) bytes_max: usize,
 }
 
 struct Run {
@@ -107,7 +105,7 @@ impl Run {
             self.begin(Head { status: parts.status, headers: parts.headers });
             return self.stream(body, completion).await;
         }
-        let Ok(bytes) = body::collect(body, &parts.headers, self.reading.bytes_max).await else {
+        let Ok(bytes) = body::collect(body, &parts.headers, self.bytes_max()).await else {
             return self.lost(completion).await;
         };
         let Some((told, outcome)) = self.outcome(&bytes, parts.status, &completion).await else {
@@ -154,13 +152,17 @@ impl Run {
     }
 
     async fn told(&self, answer: &str, completion: &Completion) -> Option<String> {
-        let Reading { frame, questions, tasks, principal, .. } = &self.reading;
-        tasks.note_theirs(principal, answer);
-        questions.told(answer, frame, completion).await
+        let Reading { proxy, frame, questions, principal } = &self.reading;
+        proxy.tasks.note_theirs(principal, answer);
+        questions.told(&proxy.options.guard, answer, frame, completion).await
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.reading.proxy.options.answer_bytes_max
     }
 
     async fn stream(self, body: UpstreamBody, completion: Completion) {
-        let mut events = Events::new(body, self.reading.bytes_max);
+        let mut events = Events::new(body, self.bytes_max());
         let mut completion = Some(completion);
         while let Ok(Some(event)) = events.next().await {
             let outcome = match &completion {

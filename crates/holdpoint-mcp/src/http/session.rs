@@ -199,11 +199,7 @@ impl Held {
         let mut stage = lock(&self.stage);
         if *stage == Stage::Waiting {
             *stage = Stage::Withdrawn;
-            match reason {
-                // Without a session, giving up is withdrawing: who closes a stream says no reason.
-                Reason::OutOfTime if !self.modern => self.handle.gone(),
-                Reason::OutOfTime | Reason::Withdrawn => self.handle.cancel(),
-            }
+            reason.tell(&self.handle, self.modern);
         }
         *stage == Stage::Withdrawn
     }

@@ -1,6 +1,7 @@
 //! A client's word that it does not wait for a request any more.
 
 use super::{IdKey, Object, text_of};
+use holdpoint_core::InterestHandle;
 
 /// Words in the reasons of clients whose own clock ran out. The SDKs say so; nothing else of a reason is read.
 const CLOCK: [&str; 4] = ["timed out", "timeout", "time-out", "deadline exceeded"];
@@ -19,6 +20,17 @@ pub(crate) enum Reason {
     Withdrawn,
     /// It waited for as long as it does. It may well send the call again.
     OutOfTime,
+}
+
+impl Reason {
+    /// Tells the kernel of a call that waits. Without a session, as the stateless era has none, giving up is withdrawing: who
+    /// closes a stream there says no reason.
+    pub(crate) fn tell(self, handle: &InterestHandle, modern: bool) {
+        match self {
+            Self::OutOfTime if !modern => handle.gone(),
+            Self::OutOfTime | Self::Withdrawn => handle.cancel(),
+        }
+    }
 }
 
 impl Cancellation {

@@ -139,7 +139,7 @@ impl Session {
         later: Option<Arc<Later>>,
         attended: Attended,
     ) -> Answering {
-        let questions = Questions::of_first(&self.options.guard, frame);
+        let questions = Questions::of_first(frame);
         let dispatch = Dispatch { session: Arc::clone(self), frame: Arc::clone(frame), questions };
         let gate = Arc::clone(&self.options.guard.gate);
         Box::pin(
@@ -156,7 +156,7 @@ impl Session {
     pub(super) fn call_at_once(self: &Arc<Self>, message: &CallMessage<'_>, line: &[u8]) -> bool {
         let task = self.task_of(message);
         let principal = &self.options.principal;
-        let Some(call) = self.options.guard.at_once(message, &self.catalog, principal, &task) else {
+        let Some((call, _tool)) = self.options.guard.at_once(message, &self.catalog, principal, &task) else {
             return false;
         };
         let frame = Arc::new(message.frame(Bytes::copy_from_slice(line)));

@@ -86,7 +86,7 @@ impl Session {
             }
         };
         let told = match std::str::from_utf8(&line) {
-            Ok(line) => questions.told(line, frame, &completion).await,
+            Ok(line) => questions.told(&self.options.guard, line, frame, &completion).await,
             Err(_) => None,
         };
         let line = told.map_or(line, |told| format!("{told}\n").into());

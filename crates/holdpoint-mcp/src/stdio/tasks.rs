@@ -89,7 +89,7 @@ impl Session {
             Opened::Refused(rejection) => call::told(frame, &rejection),
             Opened::Admitted(Admission::Replay(result, delivery)) => call::replayed(frame, &result, delivery),
             Opened::Admitted(Admission::Run(permitted)) => {
-                let questions = Questions::of_first(&self.options.guard, frame);
+                let questions = Questions::of_first(frame);
                 call::dispatched(self, frame, questions, permitted).await
             }
         }

@@ -5,7 +5,7 @@ use super::tasks::{About, speaks_of_a_run};
 use crate::{
     message::{
         self, Batch, CallMessage, Cancellation, INTERNAL_ERROR, INVALID_REQUEST, IdKey, Message, Object,
-        PARSE_ERROR, Reason, Refused, Single, text_of,
+        PARSE_ERROR, Refused, Single, text_of,
     },
     protocol::REVISION_WITH_BATCHES,
     reply,
@@ -144,11 +144,7 @@ impl Session {
         };
         match state {
             CallState::Waiting { handle, modern } => {
-                match reason {
-                    // As over HTTP: without a session, giving up is withdrawing.
-                    Reason::OutOfTime if !*modern => handle.gone(),
-                    Reason::OutOfTime | Reason::Withdrawn => handle.cancel(),
-                }
+                reason.tell(handle, *modern);
                 *state = CallState::Cancelled;
                 false
             }

@@ -1,6 +1,6 @@
 //! What is kept with a ticket: the client's message, and what of its headers concerns the protocol.
 
-use crate::message::{self, CallFrame, CallMessage, Message, Object, Single, replaced};
+use crate::message::{CallFrame, CallMessage, Object, call_in, replaced};
 use holdpoint_core::TicketRequest;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
@@ -43,11 +43,11 @@ impl Stored {
     }
 
     pub(super) fn frame(&self) -> Option<CallFrame> {
-        Some(call_in(&self.message)?.frame(self.message.clone().into()))
+        Some(call_in(self.message.as_bytes())?.frame(self.message.clone().into()))
     }
 
     pub(crate) fn call(&self) -> Option<Box<CallMessage<'_>>> {
-        call_in(&self.message)
+        call_in(self.message.as_bytes())
     }
 
     /// The same call with what the client said to the server's questions.
@@ -74,17 +74,10 @@ impl Stored {
     }
 }
 
-fn call_in(text: &str) -> Option<Box<CallMessage<'_>>> {
-    match message::look(text.as_bytes()) {
-        Ok(Message::One(Single::Call(call))) => Some(call),
-        Ok(Message::One(_) | Message::Batch(_)) | Err(_) => None,
-    }
-}
-
 /// The call under another id. Progress, which tasks have none of, would come under another name.
 fn renamed(text: &str, id: &str) -> Option<String> {
     let id = Value::from(id).to_string();
-    let text = match call_in(text)?.meta.progress_token {
+    let text = match call_in(text.as_bytes())?.meta.progress_token {
         None => text.to_owned(),
         Some(token) => replaced(text, token, &id)?,
     };

@@ -74,9 +74,7 @@ impl Comeback {
         let call = call.without(text, &["requestState", "inputResponses"])?;
         Some((call.into(), comeback))
     }
-}
 
-impl Comeback {
     /// What it is, one or the other.
     pub(crate) fn sorted(comeback: Option<Self>) -> (Option<StillWaits>, Option<GoesOn>) {
         match comeback {

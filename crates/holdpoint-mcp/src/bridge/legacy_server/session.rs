@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -150,23 +150,22 @@ impl Session {
 
     /// The same, without waiting for it.
     pub(super) fn post_soon(self: &Arc<Self>, message: String) {
-        let session = Arc::clone(self);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let _server_may_be_gone = session.post(message).await;
-            });
-        }
+        self.post_in(None, message);
     }
 
     /// The same, for an answer: a server that asks faster than it takes them must not make us keep them.
     pub(super) fn answer_soon(self: &Arc<Self>, answer: Vec<u8>) {
-        let Ok(place) = Arc::clone(&self.answers).try_acquire_owned() else {
-            return;
-        };
-        let (session, answer) = (Arc::clone(self), String::from_utf8(answer).unwrap_or_default());
+        if let Ok(place) = Arc::clone(&self.answers).try_acquire_owned() {
+            self.post_in(Some(place), String::from_utf8(answer).unwrap_or_default());
+        }
+    }
+
+    /// `place` is free again once it was sent.
+    fn post_in(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>, message: String) {
+        let session = Arc::clone(self);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _server_may_be_gone = session.post(answer).await;
+                let _server_may_be_gone = session.post(message).await;
                 drop(place);
             });
         }
