@@ -1,6 +1,7 @@
 //! What a record says, as written and as read. Flat, so that `grep` and `jq` find their way.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($word:ident),+ $(,)? })+) => {$(
@@ -34,10 +35,11 @@ words! {
 
 macro_rules! body {
     ($($(#[$doc:meta])* $field:ident: $kind:ty),+ $(,)?) => {
-        /// One record's own text. Which members there are depends on `what`.
+        /// One record's own text. Which members there are depends on `what`. Texts are `T`: owned by what was read, borrowed by
+        /// what is to be written.
         #[derive(Clone, Debug, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub(crate) struct Body {
+        pub(crate) struct Body<T = String> {
             pub(crate) what: Kind,
             $(
                 $(#[$doc])*
@@ -46,7 +48,7 @@ macro_rules! body {
             )+
         }
 
-        impl Body {
+        impl<T> Body<T> {
             pub(crate) const fn new(what: Kind) -> Self {
                 Self { what, $($field: None),+ }
             }
@@ -56,66 +58,75 @@ macro_rules! body {
 
 body! {
     /// Gate's review.
-    thread: String,
+    thread: T,
     /// The journal's number of the hold.
     hold: i64,
     /// Which proposal of the review.
     revision: u32,
-    principal: String,
-    server: String,
-    tool: String,
-    task: String,
+    principal: T,
+    server: T,
+    tool: T,
+    task: T,
     /// Of the call.
-    digest: String,
+    digest: T,
     /// The digest of the tool's definition.
-    definition: String,
+    definition: T,
     /// The configuration in force.
-    policy: String,
-    effect: String,
+    policy: T,
+    effect: T,
     /// What an approval must be about.
-    binding: String,
-    review_url: String,
+    binding: T,
+    review_url: T,
     grounds: Grounds,
     /// The configuration's entry, where nobody was asked or the rules allowed it.
-    entry: String,
+    entry: T,
     decision: Decided,
     /// The words of a reviewer or of Gate.
-    message: String,
+    message: T,
     /// The SHA-256 of the token.
-    token: String,
+    token: T,
     redemption: Redeemed,
     ran: Ran,
     took_ms: u64,
     /// The SHA-256 of the result.
-    result: String,
+    result: T,
     result_bytes: u64,
-    excerpt: String,
+    excerpt: T,
     /// How a call was refused, and what was the matter.
-    status: String,
-    reason: String,
+    status: T,
+    reason: T,
     resolution: Resolution,
     by: Resolver,
-    name: String,
+    name: T,
     /// The log's id.
-    log: String,
+    log: T,
     /// The number of the file that this one continues.
     continues: u32,
     /// Ed25519.
-    key: String,
-    signature: String,
+    key: T,
+    signature: T,
     /// What was moved aside.
-    file: String,
+    file: T,
     bytes: u64,
-    sha256: String,
+    sha256: T,
     /// How many records could not be kept while nothing could be written.
     lost: u64,
 }
 
-impl Body {
+/// What is to be written.
+pub(crate) type Said<'a> = Body<Cow<'a, str>>;
+
+impl<T: Serialize> Body<T> {
     /// The members of the object, without its braces.
     pub(crate) fn members(&self) -> String {
+        // What a step of a call comes to, as a rule.
+        let mut object = Vec::with_capacity(512);
         // A flat struct of text and numbers always serializes; an empty text is refused by whoever appends it.
-        let object = serde_json::to_string(self).unwrap_or_default();
-        object.trim_start_matches('{').strip_suffix('}').unwrap_or_default().to_owned()
+        let _infallible = serde_json::to_writer(&mut object, self);
+        let mut members = String::from_utf8(object).unwrap_or_default();
+        if members.pop().is_some() {
+            members.remove(0);
+        }
+        members
     }
 }

@@ -9,8 +9,8 @@
 
 use crate::{
     AuditKey, FileError, Hash, SignedHead, WriteError,
-    body::{Body, Kind},
-    folder::{Current, Durable, Folder, PUBLIC_KEY, Torn, torn_name},
+    body::{Kind, Said},
+    folder::{Current, Durable, Folder, LockFile, PUBLIC_KEY, Torn, torn_name},
     line::{self, Envelope, Record},
 };
 use holdpoint_core::Clock;
@@ -25,13 +25,16 @@ pub(crate) struct Chain {
     pub(crate) folder: Folder,
     pub(crate) key: AuditKey,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) owner: String,
+    pub(crate) owner: Arc<str>,
     pub(crate) rotate_bytes: u64,
     pub(crate) sign_every: u32,
     /// Where the log ended when this process last wrote.
     last: Option<Tail>,
     /// Records of this process since its last checkpoint.
     unsigned: u32,
+    /// Both stay open between two writes: opening them costs more than a write.
+    lock: Option<Arc<LockFile>>,
+    current: Option<Current>,
 }
 
 /// The end of a log.
@@ -48,7 +51,7 @@ struct Tail {
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) at: Timestamp,
-    /// See [`Body::members`].
+    /// See [`crate::body::Body::members`].
     pub(crate) members: String,
 }
 
@@ -92,10 +95,21 @@ impl Chain {
         folder: Folder,
         key: AuditKey,
         clock: Arc<dyn Clock>,
-        owner: String,
+        owner: Arc<str>,
         (rotate_bytes, sign_every): (u64, u32),
     ) -> Self {
-        Self { folder, key, clock, owner, rotate_bytes, sign_every, last: None, unsigned: 0 }
+        Self {
+            folder,
+            key,
+            clock,
+            owner,
+            rotate_bytes,
+            sign_every,
+            last: None,
+            unsigned: 0,
+            lock: None,
+            current: None,
+        }
     }
 
     /// Begins the log if there is none, and says whose key signs it from here on.
@@ -121,7 +135,7 @@ impl Chain {
         durable: Durable,
         sign: Sign,
     ) -> Result<Written, WriteError> {
-        let locked = self.folder.lock()?;
+        let locked = self.folder.lock_again(&mut self.lock)?;
         let end = self.end()?;
         let mut end = if self.is_full(&end) { self.rotate(end)? } else { end };
         let begins = end.current.bytes == 0;
@@ -143,12 +157,14 @@ impl Chain {
         self.unsigned = if tail.signed.is_some() { 0 } else { fresh };
         let head = tail.signed.clone();
         self.last = Some(tail);
+        self.current = Some(end.current);
         Ok(Written { unsigned: self.unsigned, head })
     }
 
     /// Where the log ends. What a crash left of a line is moved aside.
-    fn end(&self) -> Result<End, WriteError> {
-        let Some(mut current) = self.folder.current()? else {
+    fn end(&mut self) -> Result<End, WriteError> {
+        let kept = self.current.take().and_then(Current::still);
+        let Some(mut current) = kept.map_or_else(|| self.folder.current(), |kept| Ok(Some(kept)))? else {
             let tail = self.before()?;
             self.check_is_ours(tail.as_ref())?;
             return Ok(End { current: self.folder.begin()?, tail, torn: None });
@@ -213,25 +229,25 @@ impl Chain {
             Some(tail) if end.current.bytes > 0 => (tail.clone(), None),
             Some(tail) => {
                 let continues = self.folder.full_files()?.last().copied();
-                (tail.clone(), Some(Body { continues, ..Body::new(Kind::Continued) }))
+                (tail.clone(), Some(Said { continues, ..Said::new(Kind::Continued) }))
             }
             None => {
                 let log = random_id().map_err(FileError::new("begin the log in", self.folder.path()))?;
                 let tail = Tail { log, seq: 0, hash: Hash::NOTHING, signed: None };
-                (tail, Some(Body::new(Kind::Begun)))
+                (tail, Some(Said::new(Kind::Begun)))
             }
         };
         let log = tail.log.clone();
         let mut page = Page { chain: self, bytes: Vec::new(), tail };
         if let Some(first) = first {
-            page.say(&Body { log: Some(log), ..first });
+            page.say(&Said { log: Some(log.into()), ..first });
         }
         if let Some(Torn { file, content }) = &end.torn {
-            page.say(&Body {
-                file: Some(file.clone()),
+            page.say(&Said {
+                file: Some(file.into()),
                 bytes: Some(content.len() as u64),
-                sha256: Some(hex::encode(Sha256::digest(content))),
-                ..Body::new(Kind::Torn)
+                sha256: Some(hex::encode(Sha256::digest(content)).into()),
+                ..Said::new(Kind::Torn)
             });
         }
         Ok(page)
@@ -251,14 +267,18 @@ impl Tail {
 
 impl Page<'_> {
     fn push(&mut self, at: Timestamp, members: &str) {
-        let envelope =
-            Envelope { seq: self.tail.seq + 1, at, prev: self.tail.hash, owner: self.chain.owner.clone() };
+        let envelope = Envelope {
+            seq: self.tail.seq + 1,
+            at,
+            prev: self.tail.hash,
+            owner: Arc::clone(&self.chain.owner),
+        };
         self.tail.hash = line::write(&mut self.bytes, &envelope, members);
         self.tail.seq += 1;
         self.tail.signed = None;
     }
 
-    fn say(&mut self, body: &Body) {
+    fn say(&mut self, body: &Said<'_>) {
         self.push(self.chain.clock.now(), &body.members());
     }
 
@@ -266,11 +286,11 @@ impl Page<'_> {
         let at = self.chain.clock.now();
         let Tail { log, seq, hash, .. } = &self.tail;
         let head = SignedHead::sign(&self.chain.key, log, *seq, *hash, at);
-        let body = Body {
-            log: Some(head.log.clone()),
-            key: Some(head.key.to_string()),
-            signature: Some(hex::encode(head.signature)),
-            ..Body::new(Kind::Checkpoint)
+        let body = Said {
+            log: Some((&*head.log).into()),
+            key: Some(head.key.to_string().into()),
+            signature: Some(hex::encode(head.signature).into()),
+            ..Said::new(Kind::Checkpoint)
         };
         self.push(at, &body.members());
         self.tail.signed = Some(head);

@@ -9,6 +9,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -26,13 +27,24 @@ pub(crate) struct Folder(PathBuf);
 
 /// Held while this lives.
 #[derive(Debug)]
-pub(crate) struct Locked(#[expect(dead_code, reason = "closing it unlocks")] File);
+pub(crate) struct Locked(Arc<LockFile>);
+
+/// A file that is open, and which one it is.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    file: File,
+    id: FileId,
+}
+
+/// Which file it is, whatever its name; `None`: the system does not say.
+type FileId = Option<(u64, u64)>;
 
 /// The file that is appended to.
 #[derive(Debug)]
 pub(crate) struct Current {
     file: File,
     path: PathBuf,
+    id: FileId,
     pub(crate) bytes: u64,
 }
 
@@ -73,18 +85,30 @@ impl Folder {
 
     /// Waits until nobody else appends. Each holds it for one write to the disk.
     pub(crate) fn lock(&self) -> Result<Locked, FileError> {
+        self.lock_again(&mut None)
+    }
+
+    /// The same, with the file of the last time, if that is still the lock.
+    pub(crate) fn lock_again(&self, kept: &mut Option<Arc<LockFile>>) -> Result<Locked, FileError> {
         let path = self.0.join(LOCK);
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).open(&path);
-        let file = file.and_then(|file| within(|| file.try_lock()).map(|()| file));
-        file.map(Locked).map_err(FileError::new("lock", &path))
+        let open = || {
+            let mut options = OpenOptions::new();
+            let file = options.create(true).truncate(false).write(true).open(&path)?;
+            Ok(Arc::new(LockFile { id: id_of(&file.metadata()?), file }))
+        };
+        let still = kept.take().filter(|kept| identify(&path).is_some_and(|(id, _)| id == kept.id));
+        let file = still.map_or_else(open, Ok);
+        let file = file.and_then(|file| within(|| file.file.try_lock()).map(|()| file));
+        let file = file.map_err(FileError::new("lock", &path))?;
+        *kept = Some(Arc::clone(&file));
+        Ok(Locked(file))
     }
 
     /// The same, for readers, who may be looking at a copy without a lock.
     pub(crate) fn lock_for_reading(&self) -> Result<Option<Locked>, FileError> {
         let path = self.0.join(LOCK);
         match File::open(&path).and_then(|file| within(|| file.try_lock_shared()).map(|()| file)) {
-            Ok(file) => Ok(Some(Locked(file))),
+            Ok(file) => Ok(Some(Locked(Arc::new(LockFile { file, id: None })))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::new("lock", &path)(error)),
         }
@@ -130,9 +154,9 @@ impl Folder {
 
     fn open(&self, options: &OpenOptions) -> Result<Option<Current>, FileError> {
         let path = self.0.join(CURRENT);
-        let opened = options.open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = options.open(&path).and_then(|file| Ok((file.metadata()?, file)));
         match opened {
-            Ok((bytes, file)) => Ok(Some(Current { file, path, bytes })),
+            Ok((is, file)) => Ok(Some(Current { file, path, id: id_of(&is), bytes: is.len() })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::new("open", &path)(error)),
         }
@@ -143,7 +167,7 @@ impl Folder {
         let path = self.0.join(full_name(number));
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (bytes, file) = opened.map_err(FileError::new("open", &path))?;
-        Current { file, path, bytes }.ends()
+        Current { file, path, id: None, bytes }.ends()
     }
 
     /// Makes the current file a full one.
@@ -191,6 +215,12 @@ pub(crate) fn full_number(name: &str) -> Option<u32> {
 }
 
 impl Current {
+    /// As it is now, if it is still the one that is appended to.
+    pub(crate) fn still(self) -> Option<Self> {
+        let (id, bytes) = identify(&self.path)?;
+        (id == self.id).then_some(Self { bytes, ..self })
+    }
+
     /// Whether the file still ends with the record of this hash.
     pub(crate) fn ends_with(&mut self, hash: Hash) -> Result<bool, FileError> {
         let Some(from) = self.bytes.checked_sub(END_BYTES as u64) else {
@@ -251,7 +281,8 @@ impl Current {
     }
 
     fn read_from(&mut self, from: u64, bytes: u64) -> Result<Vec<u8>, FileError> {
-        let mut buffer = Vec::new();
+        // One more than there is, so that a reader that looks for the end finds it without asking for room.
+        let mut buffer = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default().saturating_add(1));
         let read = self.file.seek(SeekFrom::Start(from));
         let read = read.and_then(|_| (&mut self.file).take(bytes).read_to_end(&mut buffer));
         read.map_err(FileError::new("read", &self.path))?;
@@ -269,6 +300,31 @@ pub(crate) enum Durable {
     Yes,
     /// A later page of the same file brings it along.
     WithTheNext,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closed with the process at the latest.
+        let _unlocked_when_closed = self.0.file.unlock();
+    }
+}
+
+/// Which file is at `path`, and how long it is; `None`: there is none, or the system does not say which.
+fn identify(path: &Path) -> Option<(FileId, u64)> {
+    let is = fs::metadata(path).ok()?;
+    let id = id_of(&is);
+    id.is_some().then_some((id, is.len()))
+}
+
+#[cfg(unix)]
+fn id_of(file: &fs::Metadata) -> FileId {
+    use std::os::unix::fs::MetadataExt as _;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+const fn id_of(_file: &fs::Metadata) -> FileId {
+    None
 }
 
 /// Tries until the lock is there, or time is over.

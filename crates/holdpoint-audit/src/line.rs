@@ -3,7 +3,7 @@
 use crate::{body::Body, verify::Flaw};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
-use std::fmt;
+use std::{fmt, io::Write as _, sync::Arc};
 
 /// A record's own text may not be longer.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
@@ -11,6 +11,9 @@ pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 pub(crate) const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 /// What every line ends with, its line feed included: a hash, and what closes the object.
 pub(crate) const END_BYTES: usize = 64 + 3;
+
+/// What stands around a record's own text, as a rule.
+const AROUND_BYTES: usize = 320;
 
 const DOMAIN: &[u8] = b"holdpoint/audit/v1\n";
 const VERSION: &str = "1";
@@ -35,7 +38,10 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        let mut digits = [0; 64];
+        // Two digits a byte: there is room.
+        let _fits = hex::encode_to_slice(self.0, &mut digits);
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 
@@ -61,7 +67,7 @@ pub(crate) struct Envelope {
     pub(crate) seq: u64,
     pub(crate) at: Timestamp,
     pub(crate) prev: Hash,
-    pub(crate) owner: String,
+    pub(crate) owner: Arc<str>,
 }
 
 /// One record, as read. Its hash is right.
@@ -81,12 +87,14 @@ pub(crate) fn is_plain(owner: &str) -> bool {
 /// Appends a line to `page`. `body` is the members of an object, without its braces.
 pub(crate) fn write(page: &mut Vec<u8>, envelope: &Envelope, body: &str) -> Hash {
     let Envelope { seq, at, prev, owner } = envelope;
-    let head = format!(
+    let begin = page.len();
+    page.reserve(body.len() + AROUND_BYTES);
+    let _infallible = write!(
+        page,
         "{{\"v\":{VERSION},\"seq\":{seq},\"at\":\"{at}\",\"prev\":\"{prev}\",\"owner\":\"{owner}\",{body}"
     );
-    let hash = Hash::of(head.as_bytes());
-    page.extend_from_slice(head.as_bytes());
-    page.extend_from_slice(format!("{HASH_KEY}{hash}\"}}\n").as_bytes());
+    let hash = Hash::of(page.get(begin..).unwrap_or_default());
+    let _infallible = write!(page, "{HASH_KEY}{hash}\"}}\n");
     hash
 }
 
@@ -121,7 +129,7 @@ fn envelope(text: &str) -> Option<(Envelope, &str)> {
         seq: seq.parse().ok()?,
         at: at.parse().ok()?,
         prev: Hash::read(prev)?,
-        owner: is_plain(owner).then(|| owner.to_owned())?,
+        owner: is_plain(owner).then(|| owner.into())?,
     };
     Some((envelope, body))
 }

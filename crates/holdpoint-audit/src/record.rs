@@ -2,7 +2,7 @@
 
 use crate::{
     AuditLog,
-    body::{self, Body, Kind},
+    body::{self, Body, Kind, Said},
     log::Demand,
 };
 use async_trait::async_trait;
@@ -11,12 +11,13 @@ use holdpoint_core::{
     Refusal, Rejection, Resolution, Resolver, StoredResult, Unavailable, What,
 };
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 #[async_trait]
 impl Recorder for AuditLog {
     async fn record(&self, event: Event<'_>) -> Result<(), RecordError> {
-        let appended = self.append(event.at, &body(&event), demand(&event.what)).await;
+        let members = body(&event).members();
+        let appended = self.append(event.at, members, demand(&event.what)).await;
         appended.map_err(|error| RecordError(Box::new(error)))
     }
 }
@@ -45,7 +46,7 @@ const fn demand(what: &What<'_>) -> Demand {
     }
 }
 
-fn body(event: &Event<'_>) -> Body {
+fn body<'a>(event: &Event<'a>) -> Said<'a> {
     let facts = event.facts;
     let step = match event.what {
         What::Proposed => Body::new(Kind::Proposed),
@@ -54,23 +55,23 @@ fn body(event: &Event<'_>) -> Body {
         What::Allowed => Body::new(Kind::Allowed),
         What::Decided { hold, decision, message } => Body {
             decision: Some(decided(decision)),
-            message: message.map(|words| facts.secrets.redact(words)),
+            message: message.map(|words| facts.secrets.redact(words).into()),
             ..of_hold(Kind::Decided, hold)
         },
         What::Redeemed { hold, token, answer } => Body {
-            token: Some(hex::encode(token)),
+            token: Some(hex::encode(token).into()),
             redemption: Some(redeemed(answer)),
             ..of_hold(Kind::Redeemed, hold)
         },
         What::Dispatching { id, grounds } => dispatching(Kind::Dispatching, id, grounds),
         What::GoingOn { id, grounds } => dispatching(Kind::GoingOn, Some(id), grounds),
         What::Completed { thread, ran, took, result, excerpt } => Body {
-            thread: thread.map(ToString::to_string),
-            excerpt: excerpt.map(str::to_owned),
+            thread: thread.map(|thread| thread.as_str().into()),
+            excerpt: excerpt.map(Cow::Borrowed),
             ..completed(ran, took, result)
         },
         What::OutcomeUnknown { thread, took } => Body {
-            thread: thread.map(ToString::to_string),
+            thread: thread.map(|thread| thread.as_str().into()),
             took_ms: Some(milliseconds(took)),
             ..Body::new(Kind::OutcomeUnknown)
         },
@@ -78,36 +79,36 @@ fn body(event: &Event<'_>) -> Body {
         What::Withdrawn { hold } => of_hold(Kind::Withdrawn, hold),
         What::TooLate { hold } => of_hold(Kind::TooLate, hold),
         What::Resolved { thread, resolution, by } => {
-            Body { thread: thread.map(ToString::to_string), ..resolved(resolution, by) }
+            Body { thread: thread.map(|thread| thread.as_str().into()), ..resolved(resolution, by) }
         }
     };
     Body {
-        principal: Some(facts.principal.to_string()),
-        server: Some(facts.server.to_string()),
-        tool: Some(facts.tool.to_string()),
-        task: Some(facts.task.to_string()),
-        digest: Some(facts.digest.to_string()),
-        definition: facts.definition.map(|definition| definition.to_string()),
-        policy: Some(facts.policy.to_string()),
-        effect: facts.effect.as_ref().map(ToString::to_string),
+        principal: Some(facts.principal.as_str().into()),
+        server: Some(facts.server.as_str().into()),
+        tool: Some(facts.tool.as_str().into()),
+        task: Some(facts.task.as_str().into()),
+        digest: Some(facts.digest.to_string().into()),
+        definition: facts.definition.map(|definition| definition.to_string().into()),
+        policy: Some(facts.policy.as_str().into()),
+        effect: facts.effect.as_ref().map(|effect| effect.as_str().into()),
         ..step
     }
 }
 
-fn of_hold(what: Kind, hold: &Hold) -> Body {
-    Body { thread: Some(hold.thread.to_string()), revision: Some(hold.revision), ..Body::new(what) }
+fn of_hold(what: Kind, hold: &Hold) -> Said<'_> {
+    Body { thread: Some(hold.thread.as_str().into()), revision: Some(hold.revision), ..Body::new(what) }
 }
 
-fn waits(what: Kind, id: HoldId, hold: &Hold) -> Body {
+fn waits(what: Kind, id: HoldId, hold: &Hold) -> Said<'_> {
     Body {
         hold: Some(id.0),
-        binding: Some(hold.binding.clone()),
-        review_url: hold.review_url.clone(),
+        binding: Some((&*hold.binding).into()),
+        review_url: hold.review_url.as_deref().map(Cow::Borrowed),
         ..of_hold(what, hold)
     }
 }
 
-fn dispatching(what: Kind, id: Option<HoldId>, grounds: &Grounds) -> Body {
+fn dispatching(what: Kind, id: Option<HoldId>, grounds: &Grounds) -> Said<'_> {
     let (word, entry, thread) = match grounds {
         Grounds::Passed(entry) => (body::Grounds::Passed, Some(entry), None),
         Grounds::Allowed(entry) => (body::Grounds::Allowed, Some(entry), None),
@@ -117,39 +118,39 @@ fn dispatching(what: Kind, id: Option<HoldId>, grounds: &Grounds) -> Body {
     Body {
         hold: id.map(|id| id.0),
         grounds: Some(word),
-        entry: entry.map(ToString::to_string),
-        thread: thread.map(ToString::to_string),
+        entry: entry.map(|entry| entry.as_str().into()),
+        thread: thread.map(|thread| thread.as_str().into()),
         ..Body::new(what)
     }
 }
 
-fn completed(ran: Ran, took: Duration, result: &StoredResult) -> Body {
+fn completed<'a>(ran: Ran, took: Duration, result: &StoredResult) -> Said<'a> {
     Body {
         ran: Some(match ran {
             Ran::Succeeded => body::Ran::Succeeded,
             Ran::Failed => body::Ran::Failed,
         }),
         took_ms: Some(milliseconds(took)),
-        result: Some(hex::encode(Sha256::digest(result.as_bytes()))),
+        result: Some(hex::encode(Sha256::digest(result.as_bytes())).into()),
         result_bytes: Some(result.as_bytes().len() as u64),
         ..Body::new(Kind::Completed)
     }
 }
 
-fn refused(rejection: &Rejection, facts: &Facts) -> Body {
+fn refused<'a>(rejection: &'a Rejection, facts: &Facts) -> Said<'a> {
     Body {
-        thread: rejection.thread().map(ToString::to_string),
-        status: Some(rejection.status().to_owned()),
+        thread: rejection.thread().map(|thread| thread.as_str().into()),
+        status: Some(rejection.status().into()),
         reason: reason(rejection),
-        message: rejection.message().map(|words| facts.secrets.redact(words)),
+        message: rejection.message().map(|words| facts.secrets.redact(words).into()),
         ..Body::new(Kind::Refused)
     }
 }
 
 /// What was the matter, where the status does not say it.
-fn reason(rejection: &Rejection) -> Option<String> {
+fn reason(rejection: &Rejection) -> Option<Cow<'_, str>> {
     let word = match rejection {
-        Rejection::DeniedByConfig { problem, .. } => return problem.clone(),
+        Rejection::DeniedByConfig { problem, .. } => return problem.as_deref().map(Cow::Borrowed),
         Rejection::Unavailable { what, .. } => match what {
             Unavailable::Ask => "ask",
             Unavailable::Decision => "decision",
@@ -181,13 +182,13 @@ fn reason(rejection: &Rejection) -> Option<String> {
         | Rejection::OutcomeUnknown { .. }
         | Rejection::AlreadyDone { .. } => return None,
     };
-    Some(word.to_owned())
+    Some(word.into())
 }
 
-fn resolved(resolution: Resolution, by: Resolver<'_>) -> Body {
+fn resolved(resolution: Resolution, by: Resolver<'_>) -> Said<'_> {
     let (by, name) = match by {
-        Resolver::Person(name) => (body::Resolver::Person, Some(name.to_owned())),
-        Resolver::Tool(name) => (body::Resolver::Tool, Some(name.to_string())),
+        Resolver::Person(name) => (body::Resolver::Person, Some(name.into())),
+        Resolver::Tool(name) => (body::Resolver::Tool, Some(name.as_str().into())),
         Resolver::Adapter => (body::Resolver::Adapter, None),
     };
     Body {

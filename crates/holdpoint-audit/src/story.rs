@@ -13,6 +13,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read},
     path::Path,
+    sync::Arc,
 };
 
 /// Proposals that are remembered until it shows whether they led to the review.
@@ -63,7 +64,7 @@ pub fn story(folder: &Path, thread: &str) -> Result<Vec<Entry>, FileError> {
 struct Teller<'a> {
     thread: &'a str,
     /// The last proposal of each process and digest.
-    proposals: HashMap<(String, Option<String>), Entry>,
+    proposals: HashMap<(Arc<str>, Option<String>), Entry>,
     story: Vec<Entry>,
 }
 

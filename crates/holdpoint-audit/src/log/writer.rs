@@ -3,7 +3,7 @@
 use super::{Answer, GATHER, Health, IfNot, Job};
 use crate::{
     AppendError, SignedHead, WriteError,
-    body::{Body, Kind},
+    body::{Kind, Said},
     chain::{Chain, Draft, Sign},
     folder::Durable,
 };
@@ -84,7 +84,7 @@ impl Writer {
         let mut drafts: Vec<Draft> = self.kept.drain(..).collect();
         drafts.append(&mut batch.drafts);
         if self.lost > 0 {
-            let members = Body { lost: Some(self.lost), ..Body::new(Kind::Gap) }.members();
+            let members = Said { lost: Some(self.lost), ..Said::new(Kind::Gap) }.members();
             drafts.insert(behind, Draft { at: self.chain.clock.now(), members });
         }
         match self.chain.append(&drafts, batch.durable, batch.sign) {

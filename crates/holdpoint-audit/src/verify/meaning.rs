@@ -11,14 +11,17 @@ use crate::{
     body::{Body, Decided, Grounds, Kind, Ran, Redeemed, Resolution, Resolver},
     line::Record,
 };
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 /// One proposal of a review.
 type Proposal = (String, Option<u32>);
 /// A name of an effect, and of the server that has it.
 type Effect = (String, String);
 /// A process, and the digest of a call.
-type Call = (String, String);
+type Call = (Arc<str>, String);
 
 #[derive(Default)]
 pub(super) struct Meaning {
