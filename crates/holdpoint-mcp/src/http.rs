@@ -15,7 +15,8 @@
 //! 8. Who wants to stop closes the [`holdpoint_core::Gate`], waits for [`HttpProxy::drain`], and then for the connections.
 //! 9. A batch with tool calls in it is taken apart, where the revision has batches (2025-03-26): each call is one by itself.
 //! 10. There is no request without an [`Authenticated`] caller, and none is made up here. A session, a hold and a kept result
-//!     are for the caller that they came from.
+//!     are for the caller that they came from. A stream that answers no call ends when what it was opened with is worth
+//!     nothing any more.
 //!
 //! # Not guaranteed
 //! That "delivered" means that the client has it: the last bytes were given to its connection.
@@ -31,6 +32,7 @@ mod body;
 mod call;
 mod checks;
 mod early;
+mod leash;
 mod own;
 mod run;
 mod session;
@@ -58,11 +60,13 @@ use crate::{
 use agreement::Disagreement;
 use bytes::Bytes;
 use checks::Names;
-use holdpoint_core::{Standing, TaskId};
+use holdpoint_core::{Principal, Standing, TaskId};
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
+use leash::Leash;
 use session::{Session, Sessions};
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// One server over HTTP.
@@ -179,6 +183,7 @@ impl HttpProxy {
         if let Err(refused) = proxy.names.check(&request) {
             return refused.into();
         }
+        let until = caller.until();
         let principal = caller.admit(request.extensions_mut());
         let session = match checks::session_id(request.headers()).map(|id| proxy.sessions.of(id, &principal))
         {
@@ -188,13 +193,14 @@ impl HttpProxy {
         };
         session.note_epoch(proxy.server.epoch());
         match *request.method() {
-            Method::POST => proxy.post(request, session).await,
+            Method::POST => proxy.post(request, session, until).await,
             Method::GET | Method::DELETE => {
                 let (parts, _) = request.into_parts();
                 if parts.method == Method::DELETE {
                     proxy.sessions.forget(&session);
                 }
-                proxy.pass(parts, Bytes::new(), &session, None).await
+                let response = proxy.pass(parts, Bytes::new(), &session, None).await;
+                proxy.leashed(response, &principal, until)
             }
             _ => {
                 let mut refused = body::plain(StatusCode::METHOD_NOT_ALLOWED, "POST, GET or DELETE\n");
@@ -207,7 +213,12 @@ impl HttpProxy {
 }
 
 impl Proxy {
-    async fn post<B>(self: &Arc<Self>, request: Request<B>, session: Arc<Session>) -> Response<ProxyBody>
+    async fn post<B>(
+        self: &Arc<Self>,
+        request: Request<B>,
+        session: Arc<Session>,
+        until: Option<Instant>,
+    ) -> Response<ProxyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -228,18 +239,22 @@ impl Proxy {
                 match message::call_in(&bytes) {
                     Some(mut call) => {
                         call.comeback = Some(comeback);
-                        self.post_call(parts, &bytes, &call, session).await
+                        Box::pin(self.post_call(parts, &bytes, &call, session)).await
                     }
                     None => refusal(&Refused::unclear()),
                 }
             }
-            Ok(Message::One(single)) => self.post_other(parts, &bytes, &[single], session).await,
+            Ok(Message::One(single)) => {
+                let principal = session.principal().clone();
+                let response = Box::pin(self.post_other(parts, &bytes, &[single], session)).await;
+                self.leashed(response, &principal, until)
+            }
             Ok(Message::Batch(_)) if !checks::has_batches(&parts.headers) => refusal(&Refused::batches()),
             Ok(Message::Batch(batch)) => {
                 if batch.has_call() {
-                    return self.post_batch(&parts, &batch, &session).await;
+                    return Box::pin(self.post_batch(&parts, &batch, &session)).await;
                 }
-                self.post_other(parts, &bytes, &batch.messages, session).await
+                Box::pin(self.post_other(parts, &bytes, &batch.messages, session)).await
             }
         }
     }
@@ -278,9 +293,23 @@ impl Proxy {
         }
         let bytes = &for_the_server(messages, bytes);
         if self.is_discovery(messages) == Discovery::Ours {
-            return self.discover(parts, bytes.clone(), &session).await;
+            return Box::pin(self.discover(parts, bytes.clone(), &session)).await;
         }
         self.pass(parts, bytes.clone(), &session, client).await
+    }
+
+    /// A stream that answers no call ends with what it was opened with. The answer to a call that was let in is its caller's.
+    fn leashed(
+        &self,
+        response: Response<ProxyBody>,
+        principal: &Principal,
+        until: Option<Instant>,
+    ) -> Response<ProxyBody> {
+        if !body::is_stream(response.headers()) {
+            return response;
+        }
+        let leash = Leash::new(principal, until, self.options.standing.as_ref());
+        response.map(|body| body.on(leash))
     }
 
     /// Only for what is not a tool call: a call needs a permit.

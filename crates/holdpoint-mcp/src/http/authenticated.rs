@@ -32,6 +32,11 @@ impl Authenticated {
         Self { principal, until: Instant::now().checked_add(good_for) }
     }
 
+    /// Until when what was presented is good, where that is known.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// Notes in the request when it is over, and says whose it is.
     pub(super) fn admit(self, extensions: &mut Extensions) -> Principal {
         extensions.remove::<Until>();

@@ -1,6 +1,9 @@
 //! Bodies in and out.
 
-use super::checks::{self, Refusal};
+use super::{
+    checks::{self, Refusal},
+    leash::Leash,
+};
 use crate::{
     catalog::Catalog,
     upstream::{UpstreamBody, UpstreamBodyError},
@@ -30,11 +33,18 @@ pub struct ProxyBody {
     kind: Kind,
     /// Says that a call is under way as long as its answer is not taken.
     under_way: Option<TaskTrackerToken>,
+    /// Ends it before its time.
+    leash: Option<Leash>,
 }
 
 impl ProxyBody {
     const fn new(kind: Kind) -> Self {
-        Self { kind, under_way: None }
+        Self { kind, under_way: None, leash: None }
+    }
+
+    pub(super) fn on(mut self, leash: Option<Leash>) -> Self {
+        self.leash = leash;
+        self
     }
 
     pub(super) fn under_way(mut self, token: TaskTrackerToken) -> Self {
@@ -104,6 +114,11 @@ impl Body for ProxyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        if self.leash.as_mut().is_some_and(|leash| leash.poll(context).is_ready()) {
+            // Between two frames: a reader sees a stream that ends.
+            self.leash = None;
+            self.kind = Kind::Whole(None);
+        }
         match &mut self.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Upstream(body) => Pin::new(body).poll_frame(context),

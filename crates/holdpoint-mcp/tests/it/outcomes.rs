@@ -3,12 +3,19 @@
 use crate::{
     house::{House, code, decision, failure_of, result_of, status, write_call},
     pipe::Pipes,
-    web::{Web, text},
+    web::{Stream, Web, text},
 };
 use async_trait::async_trait;
 use holdpoint_core::{EffectState, HoldState, Principal, Standing, StillThere};
 use holdpoint_testkit::{SubmitScript, Verdict};
-use std::sync::{Arc, atomic::Ordering};
+use http::Method;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// What a tool answers, and what the record says then.
 fn answers() -> Vec<(String, &'static str, Option<String>)> {
@@ -190,6 +197,55 @@ async fn a_caller_that_lost_its_access_does_not_run_what_was_approved() {
     let answer = text(web.post(write_call("1", "a")).await).await;
     assert_eq!((&*status(&answer), &decision(&answer)["retry"]), ("mismatch", &"no".into()));
     web.server_saw_nothing().await;
+}
+
+/// Says no once it is told to.
+#[derive(Debug, Default)]
+struct Revocable(AtomicBool);
+
+#[async_trait]
+impl Standing for Revocable {
+    async fn is_still(&self, _: &Principal) -> StillThere {
+        if self.0.load(Ordering::Acquire) { StillThere::No } else { StillThere::Yes }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_key_that_opened_it() {
+    let key = Arc::new(Revocable::default());
+    let web = Web::with(|options| options.standing = Some(Arc::clone(&key) as _)).await;
+    let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{}}"#;
+    for (method, body) in [(Method::GET, ""), (Method::POST, listen)] {
+        key.0.store(false, Ordering::Release);
+        let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
+        let (answer, server) =
+            tokio::join!(web.send(method, &headers, body), async { web.asked().await.stream() });
+        let mut stream = Stream::new(answer);
+        server.send("data: 1\n\n".into()).await.unwrap();
+        assert_eq!(stream.next().await.unwrap(), "data: 1");
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        server.send("data: 2\n\n".into()).await.unwrap();
+        assert_eq!(stream.next().await.unwrap(), "data: 2", "as long as the key is good");
+        key.0.store(true, Ordering::Release);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let _nobody_listens = server.send("data: 3\n\n".into()).await;
+        assert_eq!(stream.next().await, None, "and no longer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let web = Web::new().await;
+    let headers = [("accept", "text/event-stream"), ("x-test-good-for", "60")];
+    let (answer, server) =
+        tokio::join!(web.send(Method::GET, &headers, ""), async { web.asked().await.stream() });
+    let mut stream = Stream::new(answer);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    server.send("data: 1\n\n".into()).await.unwrap();
+    assert_eq!(stream.next().await.unwrap(), "data: 1");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let _nobody_listens = server.send("data: 2\n\n".into()).await;
+    assert_eq!(stream.next().await, None);
 }
 
 /// The rules came to say something else of the call while a person thought about it.

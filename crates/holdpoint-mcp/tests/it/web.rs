@@ -17,6 +17,7 @@ use hyper_util::{
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -236,7 +237,14 @@ pub(crate) async fn serve_proxy(proxy: HttpProxy, caller: Principal) -> std::net
         // Who it is has been found out before a request gets here.
         let name = request.headers_mut().remove("x-test-principal");
         let principal = name.map(|name| Principal::new(name.to_str().unwrap()));
-        let caller = Authenticated::standing(principal.unwrap_or_else(|| caller.clone()));
+        let principal = principal.unwrap_or_else(|| caller.clone());
+        let good_for = request.headers_mut().remove("x-test-good-for");
+        let good_for =
+            good_for.map(|seconds| Duration::from_secs(seconds.to_str().unwrap().parse().unwrap()));
+        let caller = match good_for {
+            Some(good_for) => Authenticated::expiring(principal, good_for),
+            None => Authenticated::standing(principal),
+        };
         async move { proxy.serve(request, caller).await }
     })
     .await
