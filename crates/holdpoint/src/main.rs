@@ -88,16 +88,25 @@ enum Threads {
     Several,
 }
 
-fn block_on(threads: Threads, work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    let mut builder = match threads {
-        Threads::One => tokio::runtime::Builder::new_current_thread(),
-        Threads::Several => tokio::runtime::Builder::new_multi_thread(),
-    };
-    if matches!(threads, Threads::Several) && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        // Agents and tool servers are on the same machine and want the rest.
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        builder.worker_threads(cores.div_ceil(2));
+impl Threads {
+    fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            // Agents and tool servers are on the same machine and want the rest.
+            Self::Several => std::thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2),
+        }
     }
+}
+
+fn block_on(threads: Threads, work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut builder = match threads.count() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        several => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(several);
+            builder
+        }
+    };
     let runtime = builder.enable_all().build().context("cannot start the runtime")?;
     let code = runtime.block_on(work);
     // A read of stdin cannot be taken back; it must not keep the process alive.
