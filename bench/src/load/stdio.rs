@@ -146,7 +146,9 @@ impl Session {
         }
         self.pen.flush()?;
         let (mut warm_up, warm_until) = (0, Instant::now() + WARM_UP_MAX);
-        while warm_up < WARM_UP_CALLS && Instant::now() < warm_until {
+        // Until those that were sent at once at the start are through: what they wait for is connections, and each is made once.
+        let warm_up_calls = WARM_UP_CALLS.max(2 * order.shape.in_flight);
+        while warm_up < warm_up_calls && Instant::now() < warm_until {
             self.take_answer()?;
             warm_up += 1;
             self.send_call()?;
