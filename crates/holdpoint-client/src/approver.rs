@@ -75,12 +75,21 @@ impl GateApprover {
     /// Asks, and finds out what became of the question when the answer is lost. The question travels twice at most.
     async fn ask(&self, question: &Question) -> Result<RequestAnswer, ClientError> {
         self.client.check_size(&question.body)?;
-        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire()).await;
-        let _place = place.map_err(|_elapsed| ClientError::TimedOut)?;
-        let lost = match self.ask_connecting(question).await {
-            Err(error) if error.leaves_outcome_open() => error,
-            settled => return settled,
+        let _place = match self.places.try_acquire() {
+            Ok(place) => Ok(place),
+            // All are taken; they are never closed.
+            Err(_) => tokio::time::timeout(PLACE_WITHIN, self.places.acquire())
+                .await
+                .map_err(|_elapsed| ClientError::TimedOut)?,
         };
+        match self.ask_connecting(question).await {
+            Err(error) if error.leaves_outcome_open() => Box::pin(self.ask_again(question, error)).await,
+            settled => settled,
+        }
+    }
+
+    /// After the answer was `lost`.
+    async fn ask_again(&self, question: &Question, lost: ClientError) -> Result<RequestAnswer, ClientError> {
         tracing::warn!(task = ?question.task.as_str(), error = %lost, "the answer to a request is lost");
         tokio::time::sleep(RESEND_PAUSE).await;
         if self.client.long_poll().is_none() {

@@ -1,4 +1,8 @@
 use holdpoint_api::{ApiKey, Limits};
+use http::{
+    Uri,
+    uri::{Authority, Parts, PathAndQuery, Scheme},
+};
 use std::{fmt, time::Duration};
 use url::{Host, Url};
 
@@ -67,8 +71,10 @@ pub struct GateUrl {
     /// Without a slash at its end.
     base: String,
     /// The same, taken apart once: hosts are not parsed again for every request.
-    parsed: Url,
-    encrypted: bool,
+    scheme: Scheme,
+    authority: Authority,
+    /// Where Gate lives below; empty at a root.
+    below: String,
 }
 
 /// Why a text is no base URL of a Gate. It does not repeat the text, which may hold a password.
@@ -125,7 +131,14 @@ impl GateUrl {
         if !encrypted && plain_http == PlainHttp::LoopbackOnly && !is_loopback(&url) {
             return Err(GateUrlError::PlainHttp);
         }
-        Ok(Self { base: url.as_str().trim_end_matches('/').to_owned(), parsed: url, encrypted })
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        let uri: Uri =
+            base.parse().map_err(|_| GateUrlError::Syntax(url::ParseError::InvalidDomainCharacter))?;
+        let Parts { scheme: Some(scheme), authority: Some(authority), .. } = uri.into_parts() else {
+            return Err(GateUrlError::Scheme);
+        };
+        let below = url.path().trim_end_matches('/').to_owned();
+        Ok(Self { base, scheme, authority, below })
     }
 
     /// The URL as text.
@@ -134,20 +147,22 @@ impl GateUrl {
         &self.base
     }
 
-    pub(crate) const fn is_encrypted(&self) -> bool {
-        self.encrypted
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.scheme == Scheme::HTTPS
     }
 
-    /// `path` comes from [`holdpoint_api::paths`], which encodes whatever is not ours.
-    pub(crate) fn join(&self, path: &str) -> Url {
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        let mut url = self.parsed.clone();
-        match self.parsed.path().trim_end_matches('/') {
-            "" => url.set_path(path),
-            below => url.set_path(&format!("{below}{path}")),
-        }
-        url.set_query(query);
-        url
+    /// `path` comes from [`holdpoint_api::paths`], which encodes whatever is not ours; with a query, if it has one.
+    pub(crate) fn join(&self, path: &str) -> Result<Uri, http::Error> {
+        let path = if self.below.is_empty() {
+            PathAndQuery::try_from(path)?
+        } else {
+            PathAndQuery::try_from(format!("{}{path}", self.below))?
+        };
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Ok(Uri::from_parts(parts)?)
     }
 }
 

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
+    client::legacy::{Client, Error, ResponseFuture, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use serde::de::DeserializeOwned;
@@ -27,7 +27,6 @@ use std::{
     },
     time::Duration,
 };
-use url::Url;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What is read of a body that only accompanies a failure.
@@ -72,7 +71,7 @@ impl Wire {
         }
         Ok(Self {
             http: http_client(&url, timeouts)?,
-            validate: uri(&url.join(paths::VALIDATE)).map_err(|error| SetupError::Http(Box::new(error)))?,
+            validate: url.join(paths::VALIDATE).map_err(|error| SetupError::Http(Box::new(error)))?,
             url,
             authorization: authorization.map_err(|_| SetupError::Key)?,
             timeouts,
@@ -98,8 +97,9 @@ impl Wire {
         let within =
             wait.map_or(self.timeouts.total, |wait| wait.saturating_add(self.timeouts.long_poll_grace));
         let mut request = Request::new(Full::default());
-        *request.uri_mut() = uri(&self.url.join(path))?;
-        self.send(request, within).await
+        *request.uri_mut() = uri(&self.url, path)?;
+        let response = self.send(request);
+        self.take(response, within).await
     }
 
     pub(crate) async fn post(
@@ -108,25 +108,34 @@ impl Wire {
         body: Bytes,
         header: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Reply, ClientError> {
-        let mut request = posting(uri(&self.url.join(path))?, body);
-        request.headers_mut().extend(header);
-        self.send(request, self.timeouts.total).await
+        let response = {
+            let mut request = posting(uri(&self.url, path)?, body);
+            request.headers_mut().extend(header);
+            self.send(request)
+        };
+        self.take(response, self.timeouts.total).await
     }
 
     pub(crate) async fn validate(&self, body: Bytes) -> Result<Reply, ClientError> {
-        self.send(posting(self.validate.clone(), body), self.timeouts.total).await
+        let response = self.send(posting(self.validate.clone(), body));
+        self.take(response, self.timeouts.total).await
     }
 
-    async fn send(&self, mut request: Request<Full<Bytes>>, within: Duration) -> Result<Reply, ClientError> {
+    /// Nothing is sent before the response is waited for. Not `async`: a request that a future keeps is moved with it.
+    fn send(&self, mut request: Request<Full<Bytes>>) -> ResponseFuture {
         let headers = request.headers_mut();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(ACCEPT, JSON);
-        let whole = tokio::time::timeout(within, self.exchange(request)).await;
+        self.http.request(request)
+    }
+
+    async fn take(&self, response: ResponseFuture, within: Duration) -> Result<Reply, ClientError> {
+        let whole = tokio::time::timeout(within, self.exchange(response)).await;
         whole.unwrap_or(Err(ClientError::TimedOut))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
-        let response = self.http.request(request).await.map_err(transport)?;
+    async fn exchange(&self, response: ResponseFuture) -> Result<Reply, ClientError> {
+        let response = response.await.map_err(transport)?;
         self.note_announcements(response.headers());
         let (parts, body) = response.into_parts();
         let retry_after = retry_after(&parts.headers);
@@ -196,8 +205,8 @@ fn http_client(url: &GateUrl, timeouts: Timeouts) -> Result<HttpClient, SetupErr
         .build(connector.enable_http1().wrap_connector(tcp)))
 }
 
-fn uri(url: &Url) -> Result<Uri, ClientError> {
-    Uri::try_from(url.as_str()).map_err(|error| ClientError::Assemble(Box::new(error)))
+fn uri(url: &GateUrl, path: &str) -> Result<Uri, ClientError> {
+    url.join(path).map_err(|error| ClientError::Assemble(Box::new(error)))
 }
 
 fn posting(uri: Uri, body: Bytes) -> Request<Full<Bytes>> {

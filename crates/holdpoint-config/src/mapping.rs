@@ -157,6 +157,9 @@ impl Mapping {
         for value in self.secrets().filter_map(|secret| secret.find(arguments?)) {
             push_leaves(value, &mut values);
         }
+        if values.is_empty() {
+            return Secrets::default();
+        }
         values.sort_unstable();
         values.dedup();
         Secrets::new(values)

@@ -13,7 +13,11 @@ pub struct Arguments(Given);
 enum Given {
     Nothing,
     Unread(Arc<str>),
-    Read { raw: Arc<str>, map: Arc<Map<String, Value>> },
+    /// The value is an object.
+    Read {
+        raw: Arc<str>,
+        value: Arc<Value>,
+    },
 }
 
 /// Why arguments cannot be put before a reviewer.
@@ -53,10 +57,11 @@ impl Arguments {
     /// Says which key or place is ambiguous.
     pub fn parse(raw: impl Into<Arc<str>>) -> Result<Self, ArgumentError> {
         let raw = raw.into();
-        let Value::Object(map) = check_unambiguous(&raw)? else {
+        let value = check_unambiguous(&raw)?;
+        if !value.is_object() {
             return Err(ArgumentError::NotAnObject);
-        };
-        Ok(Self(Given::Read { raw, map: Arc::new(map) }))
+        }
+        Ok(Self(Given::Read { raw, value: Arc::new(value) }))
     }
 
     /// The bytes as they were sent; `None` where there were none.
@@ -71,9 +76,15 @@ impl Arguments {
     /// The arguments by name; `None` where there were none or nobody read them.
     #[must_use]
     pub fn as_map(&self) -> Option<&Map<String, Value>> {
+        self.as_value()?.as_object()
+    }
+
+    /// The same as one value, an object.
+    #[must_use]
+    pub fn as_value(&self) -> Option<&Value> {
         match &self.0 {
             Given::Nothing | Given::Unread(_) => None,
-            Given::Read { map, .. } => Some(map),
+            Given::Read { value, .. } => Some(value),
         }
     }
 }
@@ -84,7 +95,9 @@ impl fmt::Debug for Arguments {
         match &self.0 {
             Given::Nothing => f.write_str("Arguments(absent)"),
             Given::Unread(_) => f.write_str("Arguments(unread)"),
-            Given::Read { map, .. } => write!(f, "Arguments({} keys)", map.len()),
+            Given::Read { value, .. } => {
+                write!(f, "Arguments({} keys)", value.as_object().map_or(0, Map::len))
+            }
         }
     }
 }

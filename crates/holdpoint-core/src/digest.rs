@@ -35,7 +35,10 @@ macro_rules! digests {
         impl fmt::Display for $name {
             /// 64 lower-case hexadecimal digits.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [0; 64];
+                // Two digits a byte: there is room.
+                let _fits = hex::encode_to_slice(self.0, &mut digits);
+                f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
             }
         }
 
@@ -139,13 +142,18 @@ fn value_into(value: &Value, hash: &mut Sha256) {
 
 /// Sorts here on purpose: `serde_json/preserve_order` is one unified Cargo feature away from changing map order.
 fn map_into(map: &Map<String, Value>, hash: &mut Sha256) {
-    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-    entries.sort_unstable_by_key(|(key, _)| *key);
     hash.update(b"{");
-    length_into(entries.len(), hash);
-    for (key, value) in entries {
+    length_into(map.len(), hash);
+    let mut member_into = |(key, value): (&String, &Value)| {
         text_into(key, hash);
         value_into(value, hash);
+    };
+    if map.keys().is_sorted() {
+        map.iter().for_each(member_into);
+    } else {
+        let mut members: Vec<(&String, &Value)> = map.iter().collect();
+        members.sort_unstable_by_key(|(key, _)| *key);
+        members.into_iter().for_each(&mut member_into);
     }
 }
 

@@ -183,7 +183,7 @@ impl Gate {
             // The digest would not cover them, and nobody could see what is approved.
             Plan::PassOnce(entry, _) if call.arguments.is_unread() => Err(unread(entry)),
             Plan::Gate(ask) if call.arguments.is_unread() => Err(unread(ask.entry)),
-            Plan::PassOnce(entry, effect) => once::admit(self, call, entry, &effect, caller).await,
+            Plan::PassOnce(entry, effect) => Box::pin(once::admit(self, call, entry, &effect, caller)).await,
             Plan::Gate(ask) => Box::new(hold::GatedCall::new(self, call, *ask, caller)).admit().await,
         }
     }

@@ -48,12 +48,11 @@ enum Turn {
 }
 
 /// What asking came to.
-#[expect(clippy::large_enum_variant, reason = "made once per call and taken apart at once")]
 enum Asked {
     /// No person is needed.
     Allowed,
     /// A person has to decide.
-    Held(HeldCall),
+    Held(Box<HeldCall>),
 }
 
 /// Whether this call has waited for an identical one to be asked about.
@@ -87,6 +86,8 @@ impl<'a> GatedCall<'a> {
         decided
     }
 
+    /// Boxed is what happens to few calls: a future has room for all that could be under way in it, is made for every call, and
+    /// is moved to where it stays.
     async fn decide(&mut self) -> Result<Admission, Rejection> {
         let mut joined = None;
         loop {
@@ -98,18 +99,18 @@ impl<'a> GatedCall<'a> {
                 Some(id) => {
                     if let Some(held) = self.find().await?.live {
                         held
-                    } else if let Some(admission) = self.ended(id).await? {
+                    } else if let Some(admission) = Box::pin(self.ended(id)).await? {
                         return Ok(admission);
                     } else {
                         continue;
                     }
                 }
             };
-            match self.turn(held).await? {
+            match Box::pin(self.turn(*held)).await? {
                 Turn::Admitted(admission) => return Ok(admission),
                 Turn::Again(id, thread) => {
                     joined = Some(id);
-                    self.pause(id, thread).await?;
+                    Box::pin(self.pause(id, thread)).await?;
                 }
                 Turn::Over => {}
             }
@@ -129,7 +130,7 @@ impl<'a> GatedCall<'a> {
             let _asking = match (self.gate.asking.enter(&self.identity), followed) {
                 (Place::First(asking), _) => Some(asking),
                 (Place::Behind(first), Followed::Nobody) => {
-                    self.follow(first).await?;
+                    Box::pin(self.follow(first)).await?;
                     followed = Followed::Somebody;
                     continue;
                 }
@@ -160,21 +161,21 @@ impl<'a> GatedCall<'a> {
     }
 
     /// Puts the call to Gate: as another proposal where a reviewer asked for one, else as a question of its own.
-    async fn ask(&self, ended: u64, revises: Option<HeldCall>) -> Result<Asked, Rejection> {
+    async fn ask(&self, ended: u64, revises: Option<Box<HeldCall>>) -> Result<Asked, Rejection> {
         if let Some(once) = self.once() {
-            once.free().await?;
+            Box::pin(once.free()).await?;
         }
         self.record(What::Proposed).await?;
         let repeat = Repeat { digest: self.identity.digest, ended };
         if let Some(before) = revises
-            && let Some(held) = self.revise(&before, repeat).await?
+            && let Some(held) = Box::pin(self.revise(&before, repeat)).await?
         {
-            return Ok(Asked::Held(held));
+            return Ok(Asked::Held(Box::new(held)));
         }
         match self.submit(repeat).await? {
             Submission::Allowed => Ok(Asked::Allowed),
             Submission::Rejected { message } => Err(Rejection::Rejected { thread: None, message }),
-            Submission::Held(hold) => self.open(hold).await.map(Asked::Held),
+            Submission::Held(hold) => Box::pin(self.open(hold)).await.map(|held| Asked::Held(Box::new(held))),
         }
     }
 
@@ -185,7 +186,7 @@ impl<'a> GatedCall<'a> {
                 Ok(Submission::Held(hold)) => Some(hold),
                 Ok(Submission::Allowed | Submission::Rejected { .. }) | Err(_) => None,
             };
-            let thread = self.withdraw(held).await?;
+            let thread = Box::pin(self.withdraw(held)).await?;
             return Err(Rejection::Cancelled { thread });
         }
         submission.map_err(|_| Rejection::Unavailable { what: Unavailable::Ask, thread: None })
@@ -212,7 +213,7 @@ impl<'a> GatedCall<'a> {
         let grounds = Grounds::Allowed(self.ask.entry.clone());
         self.record(What::Allowed).await?;
         let completion = match self.once() {
-            Some(once) => once.take(self.identity.clone(), &grounds).await?,
+            Some(once) => Box::pin(once.take(self.identity.clone(), &grounds)).await?,
             None => Completion::unrecorded(),
         };
         let digest = Some(self.identity.digest);

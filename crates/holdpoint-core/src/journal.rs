@@ -310,12 +310,12 @@ pub struct HeldCall {
 pub struct Found {
     /// The hold that a call of this identity joins or collects: `pending`, `approved`, `dispatched`, `unknown`, or
     /// `done` and not delivered. At most one exists.
-    pub live: Option<HeldCall>,
+    pub live: Option<Box<HeldCall>>,
     /// How many holds of this identity have ended. Part of what makes a new request new.
     pub ended: u64,
     /// The latest hold of the same principal, server, tool and task that ended `changes_requested`, if its thread has no
     /// later hold and no other call has taken it up: the call that is looked for revises its thread.
-    pub revises: Option<HeldCall>,
+    pub revises: Option<Box<HeldCall>>,
 }
 
 /// The answer to [`Journal::open`].

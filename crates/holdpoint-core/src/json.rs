@@ -105,7 +105,7 @@ impl<'a> Scanner<'a> {
 
     fn object(&mut self, depth: usize) -> Result<(), AmbiguousJson> {
         self.advance(1);
-        let mut seen = HashMap::new();
+        let mut seen = Seen::default();
         self.space();
         if self.take(b'}') {
             return Ok(());
@@ -116,7 +116,7 @@ impl<'a> Scanner<'a> {
                 return Err(self.syntax("expected a key"));
             }
             let key = self.string()?;
-            note_key(&mut seen, key)?;
+            seen.note(key)?;
             self.space();
             if !self.take(b':') {
                 return Err(self.syntax("expected `:`"));
@@ -155,17 +155,17 @@ impl<'a> Scanner<'a> {
         self.advance(1);
         let mut escaped = false;
         loop {
-            match self.rest.first() {
-                None => return Err(self.syntax("unterminated string")),
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.advance(2);
-                }
-                Some(_) => self.advance(1),
+            let Some(next) = memchr::memchr2(b'"', b'\\', self.rest) else {
+                self.advance(self.rest.len());
+                return Err(self.syntax("unterminated string"));
+            };
+            self.advance(next);
+            if self.take(b'"') {
+                break;
             }
+            escaped = true;
+            self.advance(2);
         }
-        self.advance(1);
         let quoted = self.text.get(start..self.at()).unwrap_or_default();
         if escaped {
             let decoded = serde_json::from_str::<String>(quoted);
@@ -211,23 +211,50 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Remembers `key` under its folded form.
-fn note_key<'a>(seen: &mut HashMap<String, Cow<'a, str>>, key: Cow<'a, str>) -> Result<(), AmbiguousJson> {
-    if key.starts_with(RESERVED_KEY_PREFIX) {
-        return Err(AmbiguousJson::ReservedKey { key: key.into_owned() });
+/// The keys of one object so far.
+#[derive(Default)]
+struct Seen<'a> {
+    /// Compared one by one as long as they are few, which they are in nearly every object.
+    few: Vec<Cow<'a, str>>,
+    /// All of them once they are many, under their folded form.
+    many: HashMap<String, Cow<'a, str>>,
+}
+
+impl<'a> Seen<'a> {
+    /// So many keys are few.
+    const FEW: usize = 16;
+
+    fn note(&mut self, key: Cow<'a, str>) -> Result<(), AmbiguousJson> {
+        if key.starts_with(RESERVED_KEY_PREFIX) {
+            return Err(AmbiguousJson::ReservedKey { key: key.into_owned() });
+        }
+        if self.many.is_empty() && self.few.len() < Self::FEW {
+            return match self.few.iter().find(|first| same_key(first, &key)) {
+                Some(first) => Err(twice(first, key)),
+                None => {
+                    self.few.push(key);
+                    Ok(())
+                }
+            };
+        }
+        let folded = |key: Cow<'a, str>| (fold(&key).into_owned(), key);
+        self.many.extend(self.few.drain(..).map(folded));
+        match self.many.entry(fold(&key).into_owned()) {
+            Entry::Occupied(first) => Err(twice(first.get(), key)),
+            Entry::Vacant(slot) => {
+                slot.insert(key);
+                Ok(())
+            }
+        }
     }
-    match seen.entry(fold(&key).into_owned()) {
-        Entry::Vacant(slot) => {
-            slot.insert(key);
-            Ok(())
-        }
-        Entry::Occupied(first) if *first.get() == key => {
-            Err(AmbiguousJson::DuplicateKey { key: key.into_owned() })
-        }
-        Entry::Occupied(first) => Err(AmbiguousJson::CaseVariant {
-            first: first.get().clone().into_owned(),
-            second: key.into_owned(),
-        }),
+}
+
+fn twice(first: &str, second: Cow<'_, str>) -> AmbiguousJson {
+    let second = second.into_owned();
+    if first == second {
+        AmbiguousJson::DuplicateKey { key: second }
+    } else {
+        AmbiguousJson::CaseVariant { first: first.to_owned(), second }
     }
 }
 

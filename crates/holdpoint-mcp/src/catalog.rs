@@ -157,9 +157,13 @@ impl Catalog {
 
     /// The accepted tool of this name.
     pub(crate) async fn accepted(&self, source: &dyn ToolSource, name: &str) -> Result<Arc<Tool>, NoTool> {
-        if let Some(tool) = self.at_hand(name) {
-            return Ok(tool);
+        match self.at_hand(name) {
+            Some(tool) => Ok(tool),
+            None => Box::pin(self.look_up(source, name)).await,
         }
+    }
+
+    async fn look_up(&self, source: &dyn ToolSource, name: &str) -> Result<Arc<Tool>, NoTool> {
         let known = self.fresh().is_some();
         let mut found = self.read(source).await.map_err(NoTool::Unlisted)?.tools.get(name).cloned();
         if found.is_none() && known {
@@ -197,12 +201,8 @@ impl Catalog {
         }
     }
 
-    /// Whether `arguments` fit the tool.
-    pub(crate) fn validate(
-        &self,
-        tool: &Tool,
-        arguments: Option<&serde_json::Map<String, Value>>,
-    ) -> Result<(), Ended> {
+    /// Whether `arguments`, an object, fit the tool.
+    pub(crate) fn validate(&self, tool: &Tool, arguments: Option<&Value>) -> Result<(), Ended> {
         self.schemas.validate(tool.digest, tool.input_schema(), arguments)
     }
 

@@ -93,7 +93,7 @@ impl Guard {
             Turn::Waits(later) => Ok(Terms { waiting, patience, at_most, later }),
             Turn::Declined(declined) => {
                 let withdrawal = match declined {
-                    Declined::Withdraw => self.gate.withdraw(call.clone()).await,
+                    Declined::Withdraw => Box::pin(self.gate.withdraw(call.clone())).await,
                     Declined::Leave => Withdrawal::StaysOpen,
                 };
                 Err(reply::ended(frame, &Ended::LinkDeclined(withdrawal)))
@@ -185,7 +185,7 @@ type Parameters = (Arguments, Map<String, Value>);
 /// A call that has been read as far as its tool needs it, on its own feet.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) frame: CallFrame,
+    pub(crate) frame: Arc<CallFrame>,
     /// Members of `_meta` that a request of our own in its name must have, as raw JSON.
     pub(crate) protocol: String,
     pub(crate) client: Client,
@@ -207,7 +207,7 @@ impl Reading {
         task: TaskId,
         client: Client,
     ) -> Result<Self, Vec<u8>> {
-        let frame = message.frame(bytes);
+        let frame = Arc::new(message.frame(bytes));
         let action = guard.actions.action(&guard.server, &message.name);
         let unread = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
         let read = match action {
@@ -244,7 +244,7 @@ impl Reading {
         let (arguments, extra) = match settled(action, tool.warning) {
             Action::Gate | Action::Once => {
                 let (arguments, extra) = read.transpose()?.unwrap_or_else(|| (unread, Map::new()));
-                let fits = catalog.validate(&tool, arguments.as_map());
+                let fits = catalog.validate(&tool, arguments.as_value());
                 fits.map_err(|ended| reply::ended(&frame, &ended))?;
                 (arguments, extra)
             }

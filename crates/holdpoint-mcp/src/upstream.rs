@@ -128,7 +128,7 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, SendError> {
         match self {
             Self::Web(server) => server.send(method, headers, body).await,
-            Self::Bridge(bridge) => bridge.send(principal, method, headers, body).await,
+            Self::Bridge(bridge) => Box::pin(bridge.send(principal, method, headers, body)).await,
             Self::Children(children) => children.send(principal, method, headers, body).await,
         }
     }

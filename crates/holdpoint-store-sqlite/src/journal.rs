@@ -82,9 +82,11 @@ impl Journal for SqliteJournal {
         if let Some(found) = self.shared.find(identity, task) {
             return Ok(found);
         }
-        // Somebody committed. The next call finds the index up to date.
+        // Somebody committed. The next call finds the index up to date. In a box: few calls come here.
         self.writer.nudge();
-        rows::find(&mut *self.reading().await?, identity, task).await.map_err(unread)
+        let in_the_file =
+            async { rows::find(&mut *self.reading().await?, identity, task).await.map_err(unread) };
+        Box::pin(in_the_file).await
     }
 
     async fn open(&self, new: NewHold) -> Result<Opened, JournalError> {

@@ -133,14 +133,14 @@ async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Respo
         None => request,
     };
     let request = match &site.doorbells {
-        Some(doorbells) => match doorbells.answer(request).await {
+        Some(doorbells) => match Box::pin(doorbells.answer(request)).await {
             Ok(response) => return response,
             Err(request) => request,
         },
         None => request,
     };
     match &site.gate {
-        Some(gate) => match gate.clone().oneshot(request).await {
+        Some(gate) => match Box::pin(gate.clone().oneshot(request)).await {
             Ok(response) => response,
             Err(never) => match never {},
         },

@@ -55,9 +55,9 @@ impl GatedCall<'_> {
                 Asked::Allowed => return self.allowed().await.map(Proposed::Admitted),
             };
             if let HoldState::Pending | HoldState::Approved | HoldState::Dispatched = held.state {
-                return self.unless_withdrawn(held).await.map(Proposed::Held);
+                return self.unless_withdrawn(*held).await.map(Proposed::Held);
             }
-            match self.turn(held).await? {
+            match Box::pin(self.turn(*held)).await? {
                 Turn::Admitted(admission) => return Ok(Proposed::Admitted(admission)),
                 Turn::Again(id, thread) => self.pause(id, thread).await?,
                 Turn::Over => {}

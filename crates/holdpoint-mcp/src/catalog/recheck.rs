@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use holdpoint_core::{
     DefinitionDigest, Definitions, Probe, Question, Ran, ServerName, ToolName, check_unambiguous,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
 /// How long finding out about an effect may take, with reading the tool's definition again.
@@ -58,8 +58,11 @@ impl AtServer {
         self.catalog.mark_stale();
         let tool = self.catalog.accepted(&*self.source, question.tool.as_str()).await;
         let tool = tool.map_err(|_| "the read-only tool could not be confirmed")?;
-        let arguments: Map<String, Value> =
-            serde_json::from_str(question.arguments.get()).map_err(|_| "the question is not an object")?;
+        let arguments: Value =
+            serde_json::from_str(question.arguments.get()).map_err(|_| "the question is not JSON")?;
+        if !arguments.is_object() {
+            return Err("the question is not an object");
+        }
         let fits = self.catalog.validate(&tool, Some(&arguments));
         fits.map_err(|_| "the question does not fit the read-only tool")?;
         let answer = self.source.probe(question).await.map_err(|_| "the tool server gave no answer")?;

@@ -28,7 +28,7 @@ impl Schemas {
         &self,
         digest: DefinitionDigest,
         schema: Option<&Value>,
-        arguments: Option<&Map<String, Value>>,
+        arguments: Option<&Value>,
     ) -> Result<(), Ended> {
         let Some(schema) = schema else {
             return Ok(());
@@ -36,9 +36,10 @@ impl Schemas {
         let compiled = self.compiled(digest, schema);
         let validator = compiled.map_err(|why| Ended::DefinitionUnusable(why.to_string()))?;
         // Absent arguments are none: a tool that requires some says so here.
-        let instance = Value::Object(arguments.cloned().unwrap_or_default());
+        let none = Value::Object(Map::new());
+        let instance = arguments.unwrap_or(&none);
         let mut problems = String::new();
-        for error in validator.iter_errors(&instance).take(PROBLEMS_MAX) {
+        for error in validator.iter_errors(instance).take(PROBLEMS_MAX) {
             let at = error.instance_path().to_string();
             let separator = if problems.is_empty() { "" } else { "; " };
             let at = if at.is_empty() { "the arguments" } else { &at };

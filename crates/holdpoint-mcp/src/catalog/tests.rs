@@ -104,7 +104,7 @@ async fn check(schema: Value, arguments: Value) -> Result<(), Ended> {
     let source = pages(&[json!({"tools": [{"name": "a", "inputSchema": schema}]})]);
     let catalog = catalog();
     let tool = catalog.accepted(&source, "a").await.unwrap();
-    catalog.validate(&tool, arguments.as_object())
+    catalog.validate(&tool, Some(&arguments))
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 use tokio::sync::watch;
@@ -65,10 +65,33 @@ struct Dispatch(Arc<Outbound>);
 struct Outbound {
     proxy: Arc<Proxy>,
     frame: Arc<CallFrame>,
-    /// The client's headers, stripped. A permit is for one request, so they are taken once.
-    headers: Mutex<HeaderMap>,
+    headers: ClientHeaders,
     held: Option<Arc<Held>>,
     questions: Questions,
+}
+
+/// The client's headers, stripped, until the call runs. A permit is for one request, so they are taken once.
+#[derive(Clone, Debug)]
+struct ClientHeaders(Arc<Mutex<HeaderMap>>);
+
+impl ClientHeaders {
+    fn new(headers: HeaderMap) -> Self {
+        Self(Arc::new(Mutex::new(headers)))
+    }
+
+    fn take(&self) -> HeaderMap {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// For a call that waits: as they came, they are a part of the connection's buffer, which would be kept for as long.
+    fn detach(&self) {
+        let mut headers = self.lock();
+        *headers = checks::owned(&headers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HeaderMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +139,7 @@ impl Outbound {
             completion.unsent(StoredResult::new(told)).await;
             return Outcome::Ours(reply::ended(&self.frame, &ended));
         };
-        let mut headers = std::mem::take(&mut *self.headers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut headers = self.headers.take();
         if completion.is_recorded() {
             // What is recorded has to be read here.
             headers.remove(header::ACCEPT_ENCODING);
@@ -154,7 +177,7 @@ impl Proxy {
                 return body::json(StatusCode::BAD_REQUEST, refused);
             }
             checks::strip_request(&mut parts.headers);
-            let answering = self.ask(&frame, parts.headers, None, None, call.into());
+            let answering = self.ask(&frame, ClientHeaders::new(parts.headers), None, None, call.into());
             return match answering.await {
                 Ok(outcome) => self.respond(outcome, &session).await,
                 Err(never) => match never {},
@@ -170,7 +193,8 @@ impl Proxy {
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             return body::json(StatusCode::OK, reply::ended(&reading.frame, &Ended::Busy));
         };
-        self.call_with_care(parts, reading, session, slot).await
+        // In a box, so that calls that pass need not carry the room for this.
+        Box::pin(self.call_with_care(parts, reading, session, slot)).await
     }
 
     /// Whether the headers repeat the arguments that the tool wants repeated.
@@ -189,17 +213,16 @@ impl Proxy {
     async fn call_with_care(
         self: &Arc<Self>,
         mut parts: Parts,
-        reading: Reading,
+        mut reading: Reading,
         session: Arc<Session>,
         slot: tokio::sync::OwnedSemaphorePermit,
     ) -> Response<ProxyBody> {
-        parts.headers = checks::owned(&parts.headers);
-        let frame = Arc::new(reading.frame.clone());
+        let frame = Arc::clone(&reading.frame);
         let streams = checks::accepts_stream(&parts.headers);
         let kept = self.server.keep(&parts.headers);
         let (registered, interest) = session.register(&frame);
-        let source =
-            Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, reading.protocol.clone()));
+        let protocol = std::mem::take(&mut reading.protocol);
+        let source = Arc::new(Own::new(&self.upstream, session.principal(), &parts.headers, protocol));
         let guard = &self.options.guard;
         let (client, comeback) = (reading.client.clone(), reading.comeback.clone());
         let read = reading.into_call(guard, &session.catalog, &*source, session.principal()).await;
@@ -237,18 +260,21 @@ impl Proxy {
             standing: self.options.standing.clone(),
             probe: Some(Arc::clone(&server) as _),
         };
+        let stored = task_for(waiting, &frame, &parts.headers).filter(|_| goes_on.is_none());
+        let headers = ClientHeaders::new(parts.headers);
         let answering = if let Some(comeback) = goes_on {
-            self.go_on(&frame, parts.headers, Arc::clone(&held), call, caller, comeback)
-        } else if let Some(stored) = task_for(waiting, &frame, &parts.headers) {
-            let (headers, held) = (parts.headers, Arc::clone(&held));
+            self.go_on(&frame, headers.clone(), Arc::clone(&held), call, caller, comeback)
+        } else if let Some(stored) = stored {
+            let (headers, held) = (checks::owned(&headers.take()), Arc::clone(&held));
             self.ask_for_task(&frame, headers, held, call, caller, &session, server, stored)
         } else {
             let attended = Attended { call, caller: Some(caller) };
-            self.ask(&frame, parts.headers, Some(Arc::clone(&held)), later, attended)
+            self.ask(&frame, headers.clone(), Some(Arc::clone(&held)), later, attended)
         };
         let mut deciding = Deciding {
             answering: Some(answering),
             held,
+            headers,
             modern: frame.modern,
             calls: self.calls.clone(),
             _kept: (registered, slot, kept),
@@ -256,10 +282,11 @@ impl Proxy {
         tokio::select! {
             biased;
             outcome = &mut deciding => return self.respond(outcome, &session).await,
-            () = tokio::time::sleep(self.options.early), if streams => {}
+            () = tokio::time::sleep(self.options.early) => {}
         }
-        if !deciding.held.is_waiting() {
-            // Decided: what takes its time now is the server, and its answer passes untouched.
+        deciding.headers.detach();
+        if !streams || !deciding.held.is_waiting() {
+            // Decided: what takes its time now is the server, and its answer passes untouched. Or there is no other way.
             let outcome = (&mut deciding).await;
             return self.respond(outcome, &session).await;
         }
@@ -269,7 +296,7 @@ impl Proxy {
     fn ask(
         self: &Arc<Self>,
         frame: &Arc<CallFrame>,
-        headers: HeaderMap,
+        headers: ClientHeaders,
         held: Option<Arc<Held>>,
         later: Option<Arc<Later>>,
         attended: Attended,
@@ -277,7 +304,6 @@ impl Proxy {
         let (proxy, frame) = (Arc::clone(self), Arc::clone(frame));
         let told = Told { frame: Arc::clone(&frame), later };
         let questions = Questions::of_first(&frame);
-        let headers = Mutex::new(headers);
         let dispatch = Dispatch(Arc::new(Outbound { proxy, frame, headers, held, questions }));
         let gate = Arc::clone(&self.options.guard.gate);
         Box::pin(GateLayer::new(gate, told).layer(dispatch).oneshot(attended))
@@ -287,7 +313,7 @@ impl Proxy {
     fn go_on(
         self: &Arc<Self>,
         frame: &Arc<CallFrame>,
-        headers: HeaderMap,
+        headers: ClientHeaders,
         held: Arc<Held>,
         call: ToolCall,
         caller: Caller,
@@ -298,7 +324,7 @@ impl Proxy {
             let guard = &proxy.options.guard;
             Ok(match guard.go_on(call, caller, &comeback, &frame).await {
                 Ok(Leg { permitted, frame, questions }) => {
-                    let (proxy, headers) = (Arc::clone(&proxy), Mutex::new(headers));
+                    let proxy = Arc::clone(&proxy);
                     let outbound = Outbound { proxy, frame, headers, held: Some(held), questions };
                     dispatch(outbound, permitted).await
                 }
@@ -335,7 +361,7 @@ pub(super) async fn dispatched(
     headers: HeaderMap,
     permitted: PermittedCall,
 ) -> Outcome {
-    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), Mutex::new(headers));
+    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), ClientHeaders::new(headers));
     dispatch(Outbound { proxy, frame, headers, held: None, questions: Questions::Pass }, permitted).await
 }
 
@@ -348,7 +374,7 @@ pub(super) async fn dispatched_for(
     permitted: PermittedCall,
 ) -> Outcome {
     let questions = Questions::of_first(frame);
-    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), Mutex::new(headers));
+    let (proxy, frame, headers) = (Arc::clone(proxy), Arc::clone(frame), ClientHeaders::new(headers));
     dispatch(Outbound { proxy, frame, headers, held: Some(held), questions }, permitted).await
 }
 
@@ -372,6 +398,7 @@ fn task_for(waiting: Waiting, frame: &CallFrame, headers: &HeaderMap) -> Option<
 pub(super) struct Deciding {
     answering: Option<Answering>,
     pub(super) held: Arc<Held>,
+    headers: ClientHeaders,
     modern: bool,
     pub(super) calls: TaskTracker,
     _kept: (Registered, tokio::sync::OwnedSemaphorePermit, Option<Kept>),
@@ -412,6 +439,7 @@ impl Drop for Deciding {
             return;
         }
         self.abandon();
+        self.headers.detach();
         if let Some(answering) = self.answering.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {

@@ -7,7 +7,7 @@ use crate::{
 };
 use base64::Engine as _;
 use holdpoint_core::TaskId;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, uri::Authority};
 use std::borrow::Cow;
 
 const TASK_ID: HeaderName = HeaderName::from_static("holdpoint-task-id");
@@ -68,8 +68,8 @@ impl Names {
         let is_ours = |host: &str| self.is_host(host);
         let agreed = match (named, in_header.map(host_of)) {
             (Some(named), None) => is_ours(named),
-            (None, Some(Some(host))) => is_ours(&host),
-            (Some(named), Some(Some(host))) => is_ours(named) && is_ours(&host),
+            (None, Some(Some(host))) => is_ours(host.host()),
+            (Some(named), Some(Some(host))) => is_ours(named) && is_ours(host.host()),
             (None, None) | (_, Some(None)) => false,
         };
         if !agreed || hosts.next().is_some() {
@@ -85,8 +85,9 @@ impl Names {
     }
 
     fn is_host(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        matches!(&*host, "localhost" | "127.0.0.1" | "[::1]" | "::1") || self.hosts.contains(&host)
+        let is = |name: &str| name.eq_ignore_ascii_case(host);
+        ["localhost", "127.0.0.1", "[::1]", "::1"].into_iter().any(is)
+            || self.hosts.iter().any(|name| is(name))
     }
 
     fn is_origin(&self, origin: &HeaderValue) -> bool {
@@ -100,9 +101,9 @@ impl Names {
     }
 }
 
-fn host_of(value: &HeaderValue) -> Option<String> {
-    let authority: http::uri::Authority = value.to_str().ok()?.parse().ok()?;
-    (!authority.as_str().contains('@')).then(|| authority.host().to_owned())
+fn host_of(value: &HeaderValue) -> Option<Authority> {
+    let authority: Authority = value.to_str().ok()?.parse().ok()?;
+    (!authority.as_str().contains('@')).then_some(authority)
 }
 
 /// The session that a request or response names.
@@ -190,15 +191,8 @@ pub(crate) fn encoded(name: &str) -> Option<HeaderValue> {
 
 /// Takes off what belongs to the hop between client and us.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
-    strip_hop(headers);
-    for name in &OURS {
-        headers.remove(name);
-    }
     // Readers of CGI's kind take `_` for `-`: to them it is a header that we looked at, with another value.
-    let odd: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
-    for name in odd {
-        headers.remove(name);
-    }
+    strip(headers, |name| OURS.contains(name) || name.as_str().contains('_'));
 }
 
 /// The same headers in memory of their own. What comes from a connection is a part of its buffer, which would be kept for
@@ -207,15 +201,26 @@ pub(super) fn owned(headers: &HeaderMap) -> HeaderMap {
     let mut own = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         let name_own = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
-        let mut value_own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-        value_own.set_sensitive(value.is_sensitive());
-        own.append(name_own, value_own);
+        own.append(name_own, own_value(value));
     }
+    own
+}
+
+/// The same of one value.
+pub(super) fn own_value(value: &HeaderValue) -> HeaderValue {
+    let mut own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+    own.set_sensitive(value.is_sensitive());
     own
 }
 
 /// Takes off what belongs to one hop.
 pub(super) fn strip_hop(headers: &mut HeaderMap) {
+    strip(headers, |_| false);
+}
+
+/// Takes off what belongs to one hop, and what is `unwanted`. Few headers are there, and fewer go: looking at each of them
+/// costs less than looking for each that could be there.
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
@@ -228,7 +233,9 @@ pub(super) fn strip_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
+    let goes = |name: &&HeaderName| HOP_BY_HOP.contains(name) || unwanted(name);
+    let going: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
+    for name in going {
         headers.remove(name);
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 use async_trait::async_trait;
 use holdpoint_core::{Principal, Question};
 use http::{HeaderMap, HeaderValue, Method, Response, header};
+use std::sync::OnceLock;
 
 /// One page of tools.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -21,10 +22,12 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 pub(super) struct Own {
     upstream: Upstream,
     principal: Principal,
-    headers: HeaderMap,
+    /// Which session, and which revision.
+    session: Option<HeaderValue>,
+    version: Option<HeaderValue>,
     protocol: String,
-    /// Ids of our own requests start with this; nobody can guess it.
-    id: String,
+    /// Ids of our own requests start with this; nobody can guess it. Most calls make none.
+    id: OnceLock<String>,
 }
 
 impl Own {
@@ -34,19 +37,31 @@ impl Own {
         caller: &HeaderMap,
         protocol: String,
     ) -> Self {
-        let mut headers = HeaderMap::new();
-        for name in [SESSION_ID, PROTOCOL_VERSION] {
-            if let Some(value) = caller.get(&name) {
-                headers.insert(name, value.clone());
-            }
+        let own = |name| caller.get(name).map(checks::own_value);
+        Self {
+            upstream: upstream.clone(),
+            principal: principal.clone(),
+            session: own(&SESSION_ID),
+            version: own(&PROTOCOL_VERSION),
+            protocol,
+            id: OnceLock::new(),
         }
+    }
+
+    fn id(&self) -> &str {
+        self.id.get_or_init(|| format!("holdpoint-{}", random::token()))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.session.clone().map(|session| (SESSION_ID, session)));
+        headers.extend(self.version.clone().map(|version| (PROTOCOL_VERSION, version)));
         headers.insert(header::ACCEPT, ACCEPT_EITHER);
         headers.insert(header::CONTENT_TYPE, JSON);
-        if !protocol.is_empty() {
+        if !self.protocol.is_empty() {
             headers.insert(METHOD, HeaderValue::from_static("tools/list"));
         }
-        let id = format!("holdpoint-{}", random::token());
-        Self { upstream: upstream.clone(), principal: principal.clone(), headers, protocol, id }
+        headers
     }
 
     /// The answer to `request`, a message with the id `id`; of a body or an event at most `bytes_max` are taken.
@@ -89,13 +104,13 @@ pub(crate) async fn answer_in(
 #[async_trait]
 impl ToolSource for Own {
     async fn page(&self, cursor: Option<&str>) -> Result<String, ListError> {
-        let request = list_request(&self.id, cursor, &self.protocol);
-        self.ask(self.headers.clone(), &self.id, request, PAGE_BYTES_MAX).await
+        let request = list_request(self.id(), cursor, &self.protocol);
+        self.ask(self.headers(), self.id(), request, PAGE_BYTES_MAX).await
     }
 
     async fn probe(&self, question: &Question) -> Result<String, ListError> {
-        let id = format!("{}-{}", self.id, random::token());
-        let mut headers = self.headers.clone();
+        let id = format!("{}-{}", self.id(), random::token());
+        let mut headers = self.headers();
         if !self.protocol.is_empty() {
             headers.insert(METHOD, HeaderValue::from_static(TOOLS_CALL));
             headers.insert(NAME, checks::encoded(question.tool.as_str()).ok_or(ListError::Unreachable)?);

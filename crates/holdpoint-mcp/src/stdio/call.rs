@@ -188,9 +188,8 @@ impl Session {
             Ok(reading) => reading,
             Err(answer) => return self.to_client.push_message(&answer),
         };
-        let frame = Arc::new(reading.frame.clone());
-        let known = Arc::clone(&frame);
-        self.spawn_registered(&known, |session, interest| async move {
+        let frame = Arc::clone(&reading.frame);
+        self.spawn_registered(&Arc::clone(&frame), |session, interest| async move {
             let outcome = session.decide(reading, &frame, interest).await;
             session.answer(outcome).await;
         });
@@ -219,11 +218,11 @@ impl Session {
 
     async fn decide(
         self: &Arc<Self>,
-        reading: Reading,
+        mut reading: Reading,
         frame: &Arc<CallFrame>,
         interest: Interest,
     ) -> Outcome {
-        let (protocol, client) = (reading.protocol.clone(), reading.client.clone());
+        let (protocol, client) = (std::mem::take(&mut reading.protocol), reading.client.clone());
         let comeback = reading.comeback.clone();
         let source = Arc::new(Own { session: Arc::clone(self), protocol: protocol.clone() });
         let (guard, principal) = (&self.options.guard, &self.options.principal);
@@ -249,15 +248,15 @@ impl Session {
             probe: Some(server),
         };
         if let Some(comeback) = goes_on {
-            return match guard.go_on(call, caller, &comeback, frame).await {
+            return match Box::pin(guard.go_on(call, caller, &comeback, frame)).await {
                 Ok(Leg { permitted, frame, questions }) => {
-                    dispatched(self, &frame, questions, permitted).await
+                    Box::pin(dispatched(self, &frame, questions, permitted)).await
                 }
                 Err(answer) => self.unless_cancelled(frame, Outcome::Ours(answer)),
             };
         }
         match waiting {
-            Waiting::Task => return self.ask_for_task(frame, call, caller, protocol).await,
+            Waiting::Task => return Box::pin(self.ask_for_task(frame, call, caller, protocol)).await,
             Waiting::Hold { .. } | Waiting::Bounded { .. } | Waiting::Legs { .. } => {}
         }
         let mut answering = self.ask(frame, later, Attended { call, caller: Some(caller) });
@@ -322,6 +321,8 @@ impl Session {
     async fn answer(&self, outcome: Outcome) {
         match outcome {
             Outcome::Sent => {
+                // Calls that were allowed in the same moment leave in one write.
+                tokio::task::yield_now().await;
                 let _server_may_be_gone = self.server.flush().await;
             }
             Outcome::Silence => {}

@@ -130,10 +130,9 @@ impl Later {
         call: &ToolCall,
         (key, gate): (&StateKey, &Arc<Gate>),
     ) -> Result<Turn, Unsealed> {
-        let digest = call.digest();
         let progress = match comeback {
             None => None,
-            Some(comeback) => Some(key.open(&comeback.state, &digest, gate.now().as_millisecond())?),
+            Some(comeback) => Some(key.open(&comeback.state, &call.digest(), gate.now().as_millisecond())?),
         };
         if let (Some(Progress { link: LinkShown::Now, .. }), Some(LinkAnswer::Declined)) =
             (progress, comeback.map(|comeback| comeback.link))
@@ -146,7 +145,7 @@ impl Later {
         let later = Self {
             key: key.clone(),
             gate: Arc::clone(gate),
-            digest,
+            digest: call.digest(),
             tool: call.tool.as_str().into(),
             leg: progress.map_or(1, |progress| progress.leg),
             legs_max: *most,

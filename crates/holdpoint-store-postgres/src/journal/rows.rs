@@ -190,7 +190,11 @@ pub(super) async fn find(
     )
     .fetch_one(session)
     .await?;
-    Ok(Found { live, ended: u64::try_from(ended).unwrap_or_default(), revises })
+    Ok(Found {
+        live: live.map(Box::new),
+        ended: u64::try_from(ended).unwrap_or_default(),
+        revises: revises.map(Box::new),
+    })
 }
 
 pub(super) async fn get(session: &mut PgConnection, id: HoldId) -> Result<Option<HeldCall>, Failure> {

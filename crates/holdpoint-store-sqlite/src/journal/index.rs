@@ -52,10 +52,10 @@ impl Shared {
             return None;
         }
         let (live, ended) = match published.index.calls.get(identity) {
-            Some(entry) => (entry.live.clone(), entry.ended),
+            Some(entry) => (entry.live.clone().map(Box::new), entry.ended),
             None => (None, 0),
         };
-        Some(Found { live, ended, revises: published.index.to_revise(identity, task).cloned() })
+        Some(Found { live, ended, revises: published.index.to_revise(identity, task).cloned().map(Box::new) })
     }
 }
 

@@ -250,9 +250,12 @@ pub(super) async fn find(
 ) -> Result<Found, WriteError> {
     let proposer = Proposer::new(identity, task);
     Ok(Found {
-        live: live_of(connection, identity).await?,
+        live: live_of(connection, identity).await?.map(Box::new),
         ended: ended_of(connection, identity).await?,
-        revises: to_revise(connection, &proposer).await?.filter(|hold| may_revise(hold, identity.digest)),
+        revises: to_revise(connection, &proposer)
+            .await?
+            .filter(|hold| may_revise(hold, identity.digest))
+            .map(Box::new),
     })
 }
 

@@ -21,9 +21,9 @@ impl Rows {
         let (live, ended): (Vec<_>, Vec<_>) =
             self.holds.iter().filter(|row| row.identity == *identity).partition(|row| is_live(row));
         Found {
-            live: live.first().map(|row| (*row).clone()),
+            live: live.first().map(|row| Box::new((*row).clone())),
             ended: ended.len() as u64,
-            revises: self.revises(identity, task).cloned(),
+            revises: self.revises(identity, task).cloned().map(Box::new),
         }
     }
 

@@ -151,9 +151,9 @@ impl<P: Processes> Inner<P> {
         for call in 0..CALLS {
             let found = journal.find(&identity(call), &task()).await.expect("an answer");
             let place = |held: &HeldCall| self.place_of_hold(held.id);
-            assert_eq!(found.live.as_ref().map(place), rows.live_of(call), "live of {call}");
+            assert_eq!(found.live.as_deref().map(place), rows.live_of(call), "live of {call}");
             assert_eq!(found.ended, rows.ended_of(call) as u64, "ended of {call}");
-            assert_eq!(found.revises.as_ref().map(place), rows.revised_by(call), "revised by {call}");
+            assert_eq!(found.revises.as_deref().map(place), rows.revised_by(call), "revised by {call}");
             for held in found.live.iter().chain(&found.revises) {
                 assert_same_hold(held, &rows.holds[place(held)]);
             }
