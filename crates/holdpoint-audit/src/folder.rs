@@ -316,15 +316,18 @@ fn identify(path: &Path) -> Option<(FileId, u64)> {
     id.is_some().then_some((id, is.len()))
 }
 
-#[cfg(unix)]
 fn id_of(file: &fs::Metadata) -> FileId {
-    use std::os::unix::fs::MetadataExt as _;
-    Some((file.dev(), file.ino()))
-}
-
-#[cfg(not(unix))]
-const fn id_of(_file: &fs::Metadata) -> FileId {
-    None
+    #[cfg(unix)]
+    let id = {
+        use std::os::unix::fs::MetadataExt as _;
+        Some((file.dev(), file.ino()))
+    };
+    #[cfg(not(unix))]
+    let id = {
+        let _elsewhere: &fs::Metadata = file;
+        None
+    };
+    id
 }
 
 /// Tries until the lock is there, or time is over.

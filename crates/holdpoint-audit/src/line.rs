@@ -94,7 +94,7 @@ pub(crate) fn write(page: &mut Vec<u8>, envelope: &Envelope, body: &str) -> Hash
         "{{\"v\":{VERSION},\"seq\":{seq},\"at\":\"{at}\",\"prev\":\"{prev}\",\"owner\":\"{owner}\",{body}"
     );
     let hash = Hash::of(page.get(begin..).unwrap_or_default());
-    let _infallible = write!(page, "{HASH_KEY}{hash}\"}}\n");
+    let _infallible = writeln!(page, "{HASH_KEY}{hash}\"}}");
     hash
 }
 

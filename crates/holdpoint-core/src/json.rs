@@ -229,13 +229,11 @@ impl<'a> Seen<'a> {
             return Err(AmbiguousJson::ReservedKey { key: key.into_owned() });
         }
         if self.many.is_empty() && self.few.len() < Self::FEW {
-            return match self.few.iter().find(|first| same_key(first, &key)) {
-                Some(first) => Err(twice(first, key)),
-                None => {
-                    self.few.push(key);
-                    Ok(())
-                }
-            };
+            if let Some(first) = self.few.iter().find(|first| same_key(first, &key)) {
+                return Err(twice(first, key));
+            }
+            self.few.push(key);
+            return Ok(());
         }
         let folded = |key: Cow<'a, str>| (fold(&key).into_owned(), key);
         self.many.extend(self.few.drain(..).map(folded));
