@@ -31,6 +31,8 @@ pub(crate) struct Defaults {
     pub(crate) waits: WaitSettings,
     /// The same, of servers that say something of their own.
     pub(crate) servers: HashMap<Box<str>, WaitSettings>,
+    /// Methods that are refused, by server.
+    pub(crate) denied_methods: HashMap<Box<str>, Vec<Glob>>,
     pub(crate) unmatched: Unmatched,
 }
 
@@ -41,6 +43,7 @@ impl Default for Defaults {
             tokens: Tokens::Required,
             waits: WaitSettings::default(),
             servers: HashMap::new(),
+            denied_methods: HashMap::new(),
             unmatched: Unmatched::Gate,
         }
     }
@@ -167,10 +170,11 @@ impl Compiler {
             servers.insert(server, table);
         }
         let defaults = self.defaults.terms();
-        let revision = revision(&defaults, &servers);
-        let Defaults { waits, servers: waits_of_servers, .. } = self.defaults;
+        let revision = revision(&defaults, &servers, &self.defaults.denied_methods);
+        let Defaults { waits, servers: waits_of_servers, denied_methods, .. } = self.defaults;
         let waits = ServerWaits { servers: waits_of_servers, others: waits };
-        Table { servers, unmatched, defaults, waits, engine: self.engine.finish(), revision }
+        let engine = self.engine.finish();
+        Table { servers, unmatched, defaults, waits, denied_methods, engine, revision }
     }
 }
 
@@ -195,7 +199,11 @@ impl Defaults {
 }
 
 /// A short digest of everything that decides, whatever the order and the files it is written in.
-fn revision(defaults: &Terms, servers: &HashMap<Box<str>, ServerTable>) -> PolicyRevision {
+fn revision(
+    defaults: &Terms,
+    servers: &HashMap<Box<str>, ServerTable>,
+    denied_methods: &HashMap<Box<str>, Vec<Glob>>,
+) -> PolicyRevision {
     let mut hash = Sha256::new();
     text_into("holdpoint/policy/v1", &mut hash);
     defaults.hash_into(&mut hash);
@@ -208,6 +216,15 @@ fn revision(defaults: &Terms, servers: &HashMap<Box<str>, ServerTable>) -> Polic
         text_into(server, &mut hash);
         text_into(pattern, &mut hash);
         entry.terms.hash_into(&mut hash);
+    }
+    let mut denied: Vec<(&str, &str)> = denied_methods
+        .iter()
+        .flat_map(|(server, globs)| globs.iter().map(|glob| (&**server, glob.as_str())))
+        .collect();
+    denied.sort_unstable();
+    for (server, method) in denied {
+        text_into(server, &mut hash);
+        text_into(method, &mut hash);
     }
     let digest = hash.finalize();
     let shown = digest.iter().take(8).fold(0_u64, |shown, byte| (shown << 8) | u64::from(*byte));
@@ -229,6 +246,29 @@ fn pattern(name: &Located<String>, findings: &mut Findings) -> Result<Option<Glo
         let hint = "write one entry per kind of name; `*` is any text, `?` any one character";
         findings.push(Finding::at(name.span, format!("`{}` is no pattern: {why}", name.value)).hint(hint));
     })
+}
+
+/// The methods that one server's clients may not use.
+pub(crate) fn denied_methods(written: &[Located<String>], findings: &mut Findings) -> Vec<Glob> {
+    let read = |method: &Located<String>| {
+        let glob = match Glob::parse(method.value.trim()) {
+            Ok(_) if method.value.trim().is_empty() => Err("a method's name cannot be empty".to_owned()),
+            Ok(glob) if glob.folded().matches("tools/call") => {
+                Err(format!("`{}` covers `tools/call`, which tools files decide about", method.value))
+            }
+            Ok(glob) if glob.folded().matches("notifications/cancelled") => Err(format!(
+                "`{}` covers `notifications/cancelled`, by which callers withdraw what waits",
+                method.value
+            )),
+            Ok(glob) => Ok(glob.folded()),
+            Err(why) => Err(format!("`{}` is no pattern: {why}", method.value)),
+        };
+        glob.map_err(|problem| {
+            let hint = "name MCP methods such as `resources/read`, or `prompts/*`; a tool is refused by `action: deny`";
+            findings.push(Finding::at(method.span, problem).hint(hint));
+        })
+    };
+    written.iter().map(read).filter_map(Result::ok).collect()
 }
 
 /// Two entries of the same rank for the same tool: neither may win.

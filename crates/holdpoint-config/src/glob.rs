@@ -31,6 +31,10 @@ impl Glob {
         (self.0.chars().count() - stars - marks, marks, std::cmp::Reverse(stars))
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn folded(&self) -> Self {
         Self(fold(&self.0).into())
     }

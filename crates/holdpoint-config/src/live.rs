@@ -42,6 +42,12 @@ impl LivePolicy {
     pub fn waits_of(&self, server: &str, tool: &str) -> WaitSettings {
         self.current().waits_of(server, tool)
     }
+
+    /// See [`PolicySet::denies_method`].
+    #[must_use]
+    pub fn denies_method(&self, server: &str, method: &str) -> bool {
+        self.current().denies_method(server, method)
+    }
 }
 
 impl Policy for LivePolicy {

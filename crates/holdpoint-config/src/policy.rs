@@ -47,6 +47,8 @@ pub(crate) struct Table {
     pub(crate) defaults: Terms,
     /// How calls wait whose entry does not say.
     pub(crate) waits: ServerWaits,
+    /// Methods beside `tools/call` that are refused, by server; folded.
+    pub(crate) denied_methods: HashMap<Box<str>, Vec<Glob>>,
     pub(crate) engine: Environment<'static>,
     pub(crate) revision: PolicyRevision,
 }
@@ -227,6 +229,7 @@ impl PolicySet {
             unmatched,
             defaults: Terms::default(),
             waits: ServerWaits::default(),
+            denied_methods: HashMap::new(),
             engine: engine.finish(),
             revision: PolicyRevision::new("gate-everything"),
         };
@@ -258,6 +261,16 @@ impl PolicySet {
                 self.table.waits.of(server)
             }
         }
+    }
+
+    /// Whether requests and notifications of `method`, other than calls of tools, are refused. A server that reads names
+    /// leniently must not be reached by another spelling, so case does not count.
+    #[must_use]
+    pub fn denies_method(&self, server: &str, method: &str) -> bool {
+        self.table.denied_methods.get(server).is_some_and(|denied| {
+            let method = fold(method);
+            denied.iter().any(|glob| glob.matches(&method))
+        })
     }
 
     /// What would be done with `call`, and why.

@@ -6,7 +6,7 @@ mod servers;
 mod shared;
 
 use crate::{
-    compile::{Compiler, Defaults, declined, own_hold, plain_line, tokens, wait_mode},
+    compile::{Compiler, Defaults, declined, denied_methods, own_hold, plain_line, tokens, wait_mode},
     env::{Env, Substitution},
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
@@ -192,6 +192,15 @@ impl<'e> Reader<'e> {
                 .filter_map(|(name, server)| {
                     let hold = server.value.hold.as_ref()?;
                     Some((name.value.as_str().into(), own_hold(Some(hold))))
+                })
+                .collect(),
+            denied_methods: written
+                .servers
+                .0
+                .iter()
+                .map(|(name, server)| {
+                    let denied = denied_methods(&server.value.methods.deny, &mut self.findings);
+                    (name.value.as_str().into(), denied)
                 })
                 .collect(),
             unmatched: written.unmatched,

@@ -28,6 +28,11 @@ pub trait ToolActions: fmt::Debug + Send + Sync {
     fn waits(&self, _server: &ServerName, _tool: &str) -> Waits {
         Waits::default()
     }
+
+    /// Whether what is said by `method` is refused: any but `tools/call`.
+    fn denies(&self, _server: &ServerName, _method: &str) -> bool {
+        false
+    }
 }
 
 /// Gate is asked about every tool.

@@ -3,7 +3,10 @@
 use crate::{
     actions::{Action, ToolActions},
     catalog::{Catalog, ListError, NoTool, Schemas, Tool, ToolSource},
-    message::{CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, TOOLS_CALL},
+    message::{
+        CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Single,
+        TOOLS_CALL, bare,
+    },
     pins::Pins,
     reply::{self, Ended},
     waiting::{Client, Comeback, Declined, Later, StateKey, StillWaits, Turn, WaitMode, Waiting, choose},
@@ -56,6 +59,17 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// What a client is told whose message the configuration denies: the method. `None`: it passes.
+    pub(crate) fn denied<'m>(&self, messages: &'m [Single<'_>]) -> Option<Denied<'m>> {
+        let (method, id) = messages.iter().find_map(|message| match message {
+            Single::Other { method, id, .. } => {
+                self.actions.denies(&self.server, bare(method)).then_some((&**method, *id))
+            }
+            Single::Call(_) | Single::Answer => None,
+        })?;
+        Some(if messages.len() == 1 { Denied::One(method, id) } else { Denied::AmongOthers(method) })
+    }
+
     pub(crate) fn catalog(&self, schemas: &Arc<Schemas>) -> Catalog {
         Catalog::new(self.server.clone(), Arc::clone(&self.pins), Arc::clone(schemas))
     }
@@ -156,6 +170,34 @@ impl Guard {
         let arguments = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
         let call = ToolCall { arguments, definition, warning, ..self.call(principal, task.clone(), name) };
         Some((call, tool))
+    }
+}
+
+/// A message that the configuration denies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Denied<'m> {
+    /// By itself; with the raw id, if it is a request.
+    One(&'m str, Option<&'m str>),
+    /// In a batch, nothing of which goes anywhere.
+    AmongOthers(&'m str),
+}
+
+impl Denied<'_> {
+    /// The answer; `None`: none is owed.
+    pub(crate) fn answer(self) -> Option<Vec<u8>> {
+        let shown = |method: &str| method.chars().take(80).flat_map(char::escape_default).collect::<String>();
+        match self {
+            Self::One(_, None) => None,
+            Self::One(method, id) => {
+                let problem = format!("`{}` is denied by the configuration", shown(method));
+                Some(reply::error(id, METHOD_NOT_FOUND, &problem))
+            }
+            Self::AmongOthers(method) => {
+                let method = shown(method);
+                let problem = format!("`{method}`, which is in the batch, is denied by the configuration");
+                Some(reply::error(None, INVALID_REQUEST, &problem))
+            }
+        }
     }
 }
 

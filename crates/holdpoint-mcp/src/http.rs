@@ -288,6 +288,15 @@ impl Proxy {
         if !for_server {
             return body::empty(StatusCode::ACCEPTED);
         }
+        if let Some(denied) = self.options.guard.denied(messages) {
+            // MCP 2026-07-28, transports: a method that there is not is 404.
+            let stateless = is_stateless(&parts.headers);
+            let status = if stateless { StatusCode::NOT_FOUND } else { StatusCode::OK };
+            return match denied.answer() {
+                Some(answer) => body::json(status, answer),
+                None => body::empty(StatusCode::ACCEPTED),
+            };
+        }
         if let Some(answered) = self.about_our_task(&parts, messages, &session).await {
             return answered;
         }

@@ -14,7 +14,7 @@ mod splice;
 pub(crate) use call::{CallFrame, CallMessage, task_id};
 pub(crate) use cancellation::{Cancellation, Reason};
 pub(crate) use id::IdKey;
-pub(crate) use object::{Flaw, Object, place, replaced, text_of};
+pub(crate) use object::{Flaw, Object, bare, place, replaced, text_of};
 pub(crate) use splice::Splice;
 
 use serde_json::value::RawValue;
@@ -172,7 +172,7 @@ fn single(text: &str) -> Result<Single<'_>, Refused<'_>> {
     if method == TOOLS_CALL {
         return CallMessage::read(text, id, params).map(|call| Single::Call(Box::new(call)));
     }
-    if holdpoint_core::same_key(object::bare(&method), TOOLS_CALL) {
+    if holdpoint_core::same_key(bare(&method), TOOLS_CALL) {
         let problem = "`method` is `tools/call` in another spelling";
         return Err(Refused::new(echo, INVALID_REQUEST, problem));
     }

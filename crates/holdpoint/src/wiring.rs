@@ -130,6 +130,10 @@ impl ToolActions for Actions {
     fn waits(&self, server: &ServerName, tool: &str) -> Waits {
         waits(self.0.waits_of(server.as_str(), tool))
     }
+
+    fn denies(&self, server: &ServerName, method: &str) -> bool {
+        self.0.denies_method(server.as_str(), method)
+    }
 }
 
 /// How calls wait, as the proxy has it.

@@ -180,6 +180,17 @@ pub(crate) struct Server {
     pub(crate) cwd: Option<Located<String>>,
     /// How the calls to it wait.
     pub(crate) hold: Option<OwnHold>,
+    /// What clients may ask of it beside calls of tools. Absent: everything.
+    #[serde(default)]
+    pub(crate) methods: Methods,
+}
+
+/// What clients may ask of a server beside calls of tools, which tools files decide about.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "a mapping with `deny`")]
+pub(crate) struct Methods {
+    /// MCP methods that are refused, such as `resources/read` or `prompts/*`.
+    pub(crate) deny: Vec<Located<String>>,
 }
 
 /// Which era of MCP a server speaks.

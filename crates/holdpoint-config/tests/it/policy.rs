@@ -320,3 +320,23 @@ fn an_explanation_names_the_entry_and_its_line() {
       token          required
     "#);
 }
+
+#[test]
+fn methods_are_denied_by_server_whatever_their_case() {
+    let main = "servers:
+  payments: { url: https://tools.example.com/mcp, methods: { deny: [resources/read, 'prompts/*'] } }
+  files: { url: https://files.example.com/mcp }
+";
+    let policy = Folder::new(&[("holdpoint.yaml", main)]).policy();
+    for (server, method, denied) in [
+        ("payments", "resources/read", true),
+        ("payments", "Resources/READ", true),
+        ("payments", "prompts/get", true),
+        ("payments", "resources/list", false),
+        ("files", "resources/read", false),
+    ] {
+        assert_eq!(policy.denies_method(server, method), denied, "{server} {method}");
+    }
+    let less = Folder::new(&[("holdpoint.yaml", &main.replace(", 'prompts/*'", ""))]).policy();
+    assert_ne!(policy.revision(), less.revision(), "it is another configuration");
+}

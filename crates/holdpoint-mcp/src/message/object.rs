@@ -100,7 +100,7 @@ pub(crate) fn replaced(whole: &str, part: &str, text: &str) -> Option<String> {
 
 /// What of a name is left to a reader that trims it, or that ends text at a NUL. What is trimmed is more in some languages
 /// than in others: control characters in Java, the byte order mark in JavaScript.
-pub(super) fn bare(name: &str) -> &str {
+pub(crate) fn bare(name: &str) -> &str {
     if name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return name;
     }

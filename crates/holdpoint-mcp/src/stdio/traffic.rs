@@ -40,7 +40,10 @@ impl Session {
                 {
                     return;
                 }
-                if self.is_about_our_task(&single, text) == About::OurTask || !self.note(&single) {
+                if self.is_about_our_task(&single, text) == About::OurTask
+                    || self.refuses(std::slice::from_ref(&single))
+                    || !self.note(&single)
+                {
                     return;
                 }
                 let changed = Self::without_our_tasks(&single, line);
@@ -62,7 +65,7 @@ impl Session {
             Single::Other { id, .. } => self.id_is_free(*id),
             Single::Call(_) | Single::Answer => true,
         });
-        if free {
+        if free && !self.refuses(&batch.messages) {
             // A cancellation of a held call in a batch goes on to the server as well, which ignores it.
             for message in &batch.messages {
                 self.note(message);
@@ -81,11 +84,22 @@ impl Session {
         match message {
             Single::Call(call) => self.call(call, line.as_bytes()),
             Single::Other { .. } | Single::Answer => {
-                if self.note(message) {
+                if !self.refuses(std::slice::from_ref(message)) && self.note(message) {
                     self.forward(std::slice::from_ref(message), line.as_bytes());
                 }
             }
         }
+    }
+
+    /// Whether the configuration denies any of `messages`, which then go nowhere.
+    fn refuses(&self, messages: &[Single<'_>]) -> bool {
+        let Some(denied) = self.options.guard.denied(messages) else {
+            return false;
+        };
+        if let Some(answer) = denied.answer() {
+            self.to_client.push_message(&answer);
+        }
+        true
     }
 
     /// Two requests under one id, and the answer to one would be taken for the other's.

@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) effects: AtomicBool,
     /// How calls wait.
     pub(crate) waits: Mutex<Waits>,
+    /// Methods that are denied.
+    pub(crate) denied: Mutex<Vec<&'static str>>,
     /// Whether `read` tells if an effect happened.
     pub(crate) reconciles: AtomicBool,
 }
@@ -84,6 +86,10 @@ impl ToolActions for Rules {
 
     fn waits(&self, _: &ServerName, _: &str) -> Waits {
         *self.waits.lock().unwrap()
+    }
+
+    fn denies(&self, _: &ServerName, method: &str) -> bool {
+        self.denied.lock().unwrap().iter().any(|denied| denied.eq_ignore_ascii_case(method))
     }
 }
 

@@ -18,6 +18,7 @@ mod corpus;
 mod crossing;
 mod crossing_calls;
 mod definitions;
+mod denied;
 mod effects;
 mod era;
 mod era_legacy_server;

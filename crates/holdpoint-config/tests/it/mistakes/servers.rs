@@ -275,3 +275,38 @@ fn a_server_name_that_could_be_a_path() {
     1 mistake in the configuration
     "#);
 }
+
+#[test]
+fn methods_that_cannot_be_denied() {
+    assert_snapshot!(main_file("servers:\n  a:\n    url: https://x.test/mcp\n    methods: { deny: ['tools/*', 'notifications/*', '', 'a[b]'] }\n"), @r#"
+    error: `tools/*` covers `tools/call`, which tools files decide about
+     --> holdpoint.yaml:4:23
+      |
+    4 |     methods: { deny: ['tools/*', 'notifications/*', '', 'a[b]'] }
+      |                       ^^^^^^^^^
+      = hint: name MCP methods such as `resources/read`, or `prompts/*`; a tool is refused by `action: deny`
+
+    error: `notifications/*` covers `notifications/cancelled`, by which callers withdraw what waits
+     --> holdpoint.yaml:4:34
+      |
+    4 |     methods: { deny: ['tools/*', 'notifications/*', '', 'a[b]'] }
+      |                                  ^^^^^^^^^^^^^^^^^
+      = hint: name MCP methods such as `resources/read`, or `prompts/*`; a tool is refused by `action: deny`
+
+    error: a method's name cannot be empty
+     --> holdpoint.yaml:4:53
+      |
+    4 |     methods: { deny: ['tools/*', 'notifications/*', '', 'a[b]'] }
+      |                                                     ^^
+      = hint: name MCP methods such as `resources/read`, or `prompts/*`; a tool is refused by `action: deny`
+
+    error: `a[b]` is no pattern: a glob knows only `*` and `?`
+     --> holdpoint.yaml:4:57
+      |
+    4 |     methods: { deny: ['tools/*', 'notifications/*', '', 'a[b]'] }
+      |                                                         ^^^^^^
+      = hint: name MCP methods such as `resources/read`, or `prompts/*`; a tool is refused by `action: deny`
+
+    4 mistakes in the configuration
+    "#);
+}
