@@ -17,7 +17,7 @@ words! {
     Kind {
         Begun, Continued, Checkpoint, Torn, Gap,
         Proposed, Held, Joined, Allowed, Decided, Redeemed, Dispatching, Completed, OutcomeUnknown, Refused,
-        Withdrawn, TooLate, Resolved, GoingOn,
+        Withdrawn, TooLate, Resolved, GoingOn, CallerCreated, CallerRevoked,
     }
     /// Why a call may run.
     Grounds { Passed, Allowed, Approved, ApprovedWithoutToken }

@@ -62,6 +62,6 @@ pub use crate::error::{AppendError, DamagedError, FileError, OpenError, WriteErr
 pub use crate::head::{HeadError, SignedHead};
 pub use crate::key::{AuditKey, NotAPublicKey, PublicKey};
 pub use crate::line::{Hash, RECORD_BYTES_MAX};
-pub use crate::log::{AuditLog, Options};
+pub use crate::log::{AuditLog, KeyChange, Options};
 pub use crate::story::{Entry, render, story};
 pub use crate::verify::{Finding, Flaw, Report, Trust, verify};

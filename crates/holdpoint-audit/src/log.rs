@@ -4,11 +4,12 @@ mod writer;
 
 use crate::{
     AppendError, AuditKey, OpenError, RECORD_BYTES_MAX, SignedHead,
+    body::{Kind, Resolver, Said},
     chain::{Chain, Draft},
     folder::Folder,
     line::is_plain,
 };
-use holdpoint_core::{Clock, Owner};
+use holdpoint_core::{Clock, Owner, Principal};
 use jiff::Timestamp;
 use std::{
     path::Path,
@@ -33,6 +34,15 @@ const GATHER: Duration = Duration::from_millis(4);
 const ROTATE_BYTES: u64 = 64 * 1024 * 1024;
 const SIGN_EVERY: u32 = 256;
 const QUIET: Duration = Duration::from_secs(10);
+
+/// What became of a caller's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// It was made.
+    Created,
+    /// It counts no more.
+    Revoked,
+}
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -148,6 +158,30 @@ impl AuditLog {
         let (answer, signed) = oneshot::channel();
         self.send(Job::Sign(Some(answer))).await?;
         signed.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Puts on record that a person gave somebody a key, or took it away. On the disk when this returns.
+    ///
+    /// # Errors
+    /// It is not on record.
+    pub async fn key_changed(
+        &self,
+        at: Timestamp,
+        change: KeyChange,
+        principal: &Principal,
+        person: &str,
+    ) -> Result<(), AppendError> {
+        let kind = match change {
+            KeyChange::Created => Kind::CallerCreated,
+            KeyChange::Revoked => Kind::CallerRevoked,
+        };
+        let said = Said {
+            principal: Some(principal.as_str().into()),
+            by: Some(Resolver::Person),
+            name: Some(person.into()),
+            ..Said::new(kind)
+        };
+        self.append(at, said.members(), Demand::OnDiskOrNever).await
     }
 
     /// Writes and signs what is left. After that every record is refused.

@@ -114,7 +114,9 @@ impl Teller<'_> {
             | Kind::OutcomeUnknown
             | Kind::Withdrawn
             | Kind::TooLate
-            | Kind::Resolved => None,
+            | Kind::Resolved
+            | Kind::CallerCreated
+            | Kind::CallerRevoked => None,
         };
         if body.thread.as_deref() == Some(self.thread) {
             self.story.extend(proposal);
@@ -220,7 +222,14 @@ fn said(entry: &Entry) -> String {
             };
             format!("{who} {what}")
         }
-        Kind::Begun | Kind::Continued | Kind::Checkpoint | Kind::Torn | Kind::Gap => String::new(),
+        // No step of a call.
+        Kind::Begun
+        | Kind::Continued
+        | Kind::Checkpoint
+        | Kind::Torn
+        | Kind::Gap
+        | Kind::CallerCreated
+        | Kind::CallerRevoked => String::new(),
     }
 }
 

@@ -246,6 +246,14 @@ fn what_the_commands_say() -> Result<()> {
     assert!(!listed.contains(&made.stdout[4..20]), "{listed}");
     let gone = house.run(&["callers", "revoke", "nobody"])?;
     assert!(gone.code == Some(1) && gone.stderr.contains("`holdpoint callers list` names them"), "{gone:?}");
+
+    house.run(&["callers", "revoke", "laptop"])?.success()?;
+    house.run(&["audit", "verify"])?.success()?;
+    let log = std::fs::read_to_string(house.data().join("audit/current.jsonl"))?;
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("caller:laptop#")).collect();
+    ensure!(said.len() == 2, "who had a key, and until when: {log}");
+    ensure!(said[0].contains(r#""what":"caller_created""#) && said[1].contains(r#""what":"caller_revoked""#));
+    ensure!(said.iter().all(|line| line.contains(r#""by":"person""#)) && !log.contains(&made.stdout[4..20]));
     Ok(())
 }
 

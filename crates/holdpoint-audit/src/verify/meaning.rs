@@ -109,7 +109,9 @@ impl Meaning {
             | Kind::Torn
             | Kind::Gap
             | Kind::Withdrawn
-            | Kind::TooLate => {}
+            | Kind::TooLate
+            | Kind::CallerCreated
+            | Kind::CallerRevoked => {}
         }
     }
 

@@ -143,7 +143,9 @@ impl<'a> Walk<'a> {
             | Kind::Refused
             | Kind::Withdrawn
             | Kind::TooLate
-            | Kind::Resolved => {}
+            | Kind::Resolved
+            | Kind::CallerCreated
+            | Kind::CallerRevoked => {}
         }
     }
 

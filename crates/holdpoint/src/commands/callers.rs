@@ -5,29 +5,46 @@ use crate::{
     clock,
     data::DataFolder,
     hints::Hinted as _,
+    journals,
     print::{self, Table},
-    random,
+    random, wiring,
 };
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use holdpoint_audit::KeyChange;
 use holdpoint_callers::{Caller, KeyRing, KeyRingError};
+use holdpoint_config::AuditSettings;
 use holdpoint_core::ServerName;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-pub(crate) fn run(command: CallersCommand) -> Result<ExitCode> {
+pub(crate) async fn run(command: CallersCommand) -> Result<ExitCode> {
     match command {
-        CallersCommand::Create(args) => create(&args),
+        CallersCommand::Create(args) => create(&args).await,
         CallersCommand::List(args) => list(&args),
-        CallersCommand::Revoke(args) => revoke(&args),
+        CallersCommand::Revoke(args) => revoke(&args).await,
     }
 }
 
-fn create(args: &CreateCallerArgs) -> Result<ExitCode> {
-    let keys = KeyRing::new(DataFolder::open(&args.data.data)?.path());
+/// Who gave a key to whom belongs to the evidence as much as what was done with it.
+async fn record(data: &DataFolder, change: KeyChange, caller: &Caller) -> Result<()> {
+    let audit = wiring::open_audit(data, AuditSettings::default(), journals::owner()?).await?;
+    let recorded = audit.key_changed(clock::now(), change, &caller.principal(), &print::user_name()).await;
+    audit.close().await;
+    recorded.map_err(Into::into)
+}
+
+async fn create(args: &CreateCallerArgs) -> Result<ExitCode> {
+    let data = DataFolder::open(&args.data.data)?;
+    let keys = KeyRing::new(data.path());
     let servers: Vec<ServerName> = args.server.iter().map(|name| ServerName::new(name.as_str())).collect();
     let servers = (!servers.is_empty()).then_some(servers);
     let (key, caller) =
         keys.create(&args.name, servers, &random::bytes()?, clock::now()).hinted(KeyRingError::hint)?;
+    if let Err(error) = record(&data, KeyChange::Created, &caller).await {
+        // Nobody has seen it yet.
+        keys.revoke(&args.name).hinted(KeyRingError::hint)?;
+        return Err(error.context("the audit log cannot be written, so no key was made"));
+    }
     if args.json.json {
         let mut created = caller_json(&caller);
         if let Some(created) = created.as_object_mut() {
@@ -70,9 +87,12 @@ fn list(args: &InboxArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn revoke(args: &RevokeCallerArgs) -> Result<ExitCode> {
-    let keys = KeyRing::new(DataFolder::open(&args.data.data)?.path());
+async fn revoke(args: &RevokeCallerArgs) -> Result<ExitCode> {
+    let data = DataFolder::open(&args.data.data)?;
+    let keys = KeyRing::new(data.path());
     let revoked = keys.revoke(&args.name).hinted(KeyRingError::hint)?;
+    let recorded = record(&data, KeyChange::Revoked, &revoked).await;
+    recorded.context("the key is revoked, but the audit log cannot be written")?;
     if args.json.json {
         print::json(&caller_json(&revoked))?;
     } else {
