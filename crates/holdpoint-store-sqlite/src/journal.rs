@@ -13,6 +13,7 @@ mod tickets;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdpoint_core::{
@@ -30,6 +31,9 @@ use crate::OpenError;
 use crate::error::WriteError;
 use crate::open::Database;
 use crate::writer::{Answer, Transaction, Writer, reading};
+
+/// For the writer to look what others committed. It may be waiting for one of them.
+const LOOK_WITHIN: Duration = Duration::from_millis(20);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/journal");
 
@@ -82,8 +86,13 @@ impl Journal for SqliteJournal {
         if let Some(found) = self.shared.find(identity, task) {
             return Ok(found);
         }
-        // Somebody committed. The next call finds the index up to date. In a box: few calls come here.
-        self.writer.nudge();
+        // Somebody committed. All calls that see it wait for one look at what; each by itself, they would wait for each other at
+        // the readers, and those that come later overtake them.
+        self.writer.look(LOOK_WITHIN).await;
+        if let Some(found) = self.shared.find(identity, task) {
+            return Ok(found);
+        }
+        // The writer is busy, or others commit faster than that. In a box: few calls come here.
         let in_the_file =
             async { rows::find(&mut *self.reading().await?, identity, task).await.map_err(unread) };
         Box::pin(in_the_file).await

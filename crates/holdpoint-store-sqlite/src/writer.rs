@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdpoint_store::StoreError;
 use sqlx::{Connection, SqliteConnection};
@@ -136,7 +137,16 @@ impl<M: Mirror> Writer<M> {
     /// Has the writer look for other processes' commits, when it comes to it.
     pub(crate) fn nudge(&self) {
         // When the queue is full the writer looks anyway, and when it is gone there is nobody to look.
-        let _ = self.queue.try_send(Queued::Look);
+        let _ = self.queue.try_send(Queued::Look(None));
+    }
+
+    /// The same, and waits until it has looked, for `within` at most. Once for all who wait.
+    pub(crate) async fn look(&self, within: Duration) {
+        let (looked, looking) = oneshot::channel();
+        if self.queue.try_send(Queued::Look(Some(looked))).is_ok() {
+            // Too late, or never: whoever asked looks in the file.
+            let _ = tokio::time::timeout(within, looking).await;
+        }
     }
 
     /// A handle that does not keep the writer alive.
@@ -180,7 +190,7 @@ impl<M: Mirror> WeakWriter<M> {
     /// Has the writer look for other processes' commits.
     pub(crate) fn nudge(&self) -> Nudge {
         let Some(queue) = self.queue.upgrade() else { return Nudge::Closed };
-        match queue.try_send(Queued::Look) {
+        match queue.try_send(Queued::Look(None)) {
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Nudge::Given,
             Err(mpsc::error::TrySendError::Closed(_)) => Nudge::Closed,
         }
@@ -219,6 +229,9 @@ impl<M: Mirror, W: AsRef<WalWatch>> Task<M, W> {
                 self.commit(&mut batch).await;
             } else if batch.look {
                 self.look().await;
+            }
+            for looking in batch.looking.drain(..) {
+                let _gone = looking.send(());
             }
             if let Some(closed) = batch.close {
                 self.jobs.close();

@@ -88,6 +88,9 @@ enum Threads {
     Several,
 }
 
+/// So many tasks run before one that another thread has woken.
+const THREADS_HEARD_EVERY: u32 = 4;
+
 impl Threads {
     fn count(self) -> usize {
         match self {
@@ -107,6 +110,9 @@ fn block_on(threads: Threads, work: impl Future<Output = Result<ExitCode>>) -> R
             builder
         }
     };
+    // What journal and audit log answer comes from threads of their own. Looked at as seldom as is usual, calls that wait for it are
+    // overtaken for half a second by those that do not, as long as there are enough of these.
+    builder.global_queue_interval(THREADS_HEARD_EVERY);
     let runtime = builder.enable_all().build().context("cannot start the runtime")?;
     let code = runtime.block_on(work);
     // A read of stdin cannot be taken back; it must not keep the process alive.

@@ -9,9 +9,13 @@ use tokio::sync::oneshot;
 use super::{Answer, Mirror, Transaction};
 
 pub(super) enum Queued<M: Mirror> {
-    Bulk { row: M::Bulk, reply: oneshot::Sender<Result<(), StoreError>> },
+    Bulk {
+        row: M::Bulk,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     Job(Box<dyn Job<M>>),
-    Look,
+    /// With whoever waits for it.
+    Look(Option<oneshot::Sender<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -73,6 +77,8 @@ pub(super) struct Batch<M: Mirror> {
     pub(super) jobs: VecDeque<Box<dyn Job<M>>>,
     pub(super) done: Vec<Box<dyn Job<M>>>,
     pub(super) look: bool,
+    /// Who waits for the look.
+    pub(super) looking: Vec<oneshot::Sender<()>>,
     pub(super) close: Option<oneshot::Sender<()>>,
 }
 
@@ -84,6 +90,7 @@ impl<M: Mirror> Batch<M> {
             jobs: VecDeque::new(),
             done: Vec::new(),
             look: false,
+            looking: Vec::new(),
             close: None,
         }
     }
@@ -99,7 +106,10 @@ impl<M: Mirror> Batch<M> {
                 self.row_replies.push(reply);
             }
             Queued::Job(job) => self.jobs.push_back(job),
-            Queued::Look => self.look = true,
+            Queued::Look(waiting) => {
+                self.look = true;
+                self.looking.extend(waiting);
+            }
             Queued::Close(reply) => self.close = Some(reply),
         }
     }
