@@ -68,6 +68,8 @@ struct AskBody<'a> {
     risk_level: Option<&'static str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     summary: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    images: &'a [String],
     /// Its own bytes, unread.
     payload: &'a RawValue,
 }
@@ -117,7 +119,9 @@ pub(crate) fn body_of(ask: &Ask) -> Result<Vec<u8>, ClientError> {
     let summary: usize = ask.summary.iter().map(|bullet| bullet.len() + 3).sum();
     let texts = ask.workflow_name.len() + ask.task_label.len() + ask.tool_name.len() + ask.subject.len();
     let preview = ask.preview.as_ref().map_or(0, String::len);
-    let mut body = Vec::with_capacity(FRAME_BYTES + texts + preview + summary + ask.payload.get().len());
+    let images: usize = ask.images.iter().map(|image| image.len() + 3).sum();
+    let lists = summary + images;
+    let mut body = Vec::with_capacity(FRAME_BYTES + texts + preview + lists + ask.payload.get().len());
     let fields = AskBody {
         workflow_name: &ask.workflow_name,
         task_label: &ask.task_label,
@@ -126,6 +130,7 @@ pub(crate) fn body_of(ask: &Ask) -> Result<Vec<u8>, ClientError> {
         preview: ask.preview.as_deref(),
         risk_level: ask.risk_level.map(holdpoint_core::RiskLevel::as_str),
         summary: &ask.summary,
+        images: &ask.images,
         payload: &ask.payload,
     };
     serde_json::to_writer(&mut body, &fields).map_err(|error| ClientError::Assemble(Box::new(error)))?;

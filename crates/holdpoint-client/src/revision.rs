@@ -31,6 +31,8 @@ struct EventFields<'a> {
     event_type: &'a str,
     event_summary: &'static str,
     payload: PayloadFields<'a>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    images: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -153,6 +155,11 @@ fn event_of(ask: &Ask, event_type: &str, revision_id: &str) -> Result<Vec<u8>, C
         summary: &ask.summary,
         request_payload: &ask.payload,
     };
-    let event = EventFields { event_type, event_summary: SUMMARY, payload: PayloadFields { revision } };
+    let event = EventFields {
+        event_type,
+        event_summary: SUMMARY,
+        payload: PayloadFields { revision },
+        images: &ask.images,
+    };
     serde_json::to_vec(&event).map_err(|error| ClientError::Assemble(Box::new(error)))
 }

@@ -71,6 +71,7 @@ impl Asking<'_> {
                 .transpose()?,
             risk_level: mapping.risk_level,
             summary: summary.collect::<Result<_, _>>()?,
+            images: Vec::new(),
             payload: self.payload(&call.arguments, &filling)?,
             tokens: mapping.tokens,
             patience: mapping.waits.patience,

@@ -113,6 +113,11 @@ pub(crate) fn question_digest(ask: &crate::Ask) -> QuestionDigest {
     for bullet in &ask.summary {
         text_into(bullet, &mut hash);
     }
+    // Questions without pictures keep the digest that they had before there were any.
+    if !ask.images.is_empty() {
+        length_into(ask.images.len(), &mut hash);
+        ask.images.iter().for_each(|image| text_into(image, &mut hash));
+    }
     QuestionDigest(hash.finalize().into())
 }
 

@@ -35,12 +35,14 @@ mod journal;
 mod json;
 mod names;
 mod once;
+mod operation;
 mod permit;
 mod policy;
 mod ports;
 mod record;
 mod reject;
 mod ticket;
+mod words;
 
 pub use call::{ArgumentError, Arguments, ToolCall, ToolWarning};
 pub use digest::{CallDigest, DefinitionDigest, QuestionDigest, definition_digest};
@@ -56,7 +58,12 @@ pub use journal::{
 };
 pub use json::{AmbiguousJson, DEPTH_MAX, check_unambiguous, same_key};
 pub use names::{
-    EffectKey, EntryName, PolicyRevision, Principal, ServerName, TaskId, ThreadId, TicketId, ToolName,
+    EffectKey, EntryName, OperationId, PolicyRevision, Principal, ServerName, TaskId, ThreadId, TicketId,
+    ToolName,
+};
+pub use operation::{
+    NewOperation, OpenedOperation, Operation, OperationBook, OperationChange, OperationContent, OperationOf,
+    OperationState,
 };
 pub use permit::{Completion, Delivery, Grounds, Outcome, PermittedCall, Receipt};
 pub use policy::{Ask, Plan, PlanError, Policy, RiskLevel, Tokens};
@@ -67,3 +74,4 @@ pub use ports::{
 pub use record::{Decision, Event, Facts, NoRecord, Ran, RecordError, Recorder, Resolver, Secrets, What};
 pub use reject::{Flaw, Mismatch, Rejection, Retry, Unavailable};
 pub use ticket::{Kept, NewTicket, Ticket, TicketBook, TicketRequest, TicketState, TicketStep, Tickets};
+pub use words::{CallerWords, OWN_PREFIX};

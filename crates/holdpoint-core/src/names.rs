@@ -52,6 +52,8 @@ names! {
     PolicyRevision,
     /// What a caller holds that does not wait; chosen by the adapter, and hard to guess.
     TicketId,
+    /// A question that is answered over several requests; made by the adapter, and hard to guess.
+    OperationId,
     /// The name of what a call does in the world.
     EffectKey,
 }

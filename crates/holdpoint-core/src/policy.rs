@@ -46,6 +46,8 @@ pub struct Ask {
     pub risk_level: Option<RiskLevel>,
     /// Points for the reviewer.
     pub summary: Vec<String>,
+    /// Pictures for the reviewer, as data URIs or bare base64.
+    pub images: Vec<String>,
     /// The mapped parameters, a JSON object with secrets masked. These exact bytes are sent and digested.
     pub payload: Box<RawValue>,
     /// What an approval must come with.
@@ -67,7 +69,8 @@ impl Ask {
 }
 
 /// How much is at stake, in the words of the agent API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RiskLevel {
     /// `low`
     Low,

@@ -13,8 +13,8 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_core::{
-    Arguments, Gate, HeldCall, Principal, Question, ServerName, TaskId, ToolCall, ToolName, ToolWarning,
-    Withdrawal,
+    Arguments, Gate, HeldCall, OWN_PREFIX, Principal, Question, ServerName, TaskId, ToolCall, ToolName,
+    ToolWarning, Withdrawal,
 };
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -309,8 +309,8 @@ fn read(message: &CallMessage<'_>, frame: &CallFrame) -> Result<Parameters, Vec<
         arguments.map_err(|error| reply::ended(frame, &Ended::InvalidArguments(error.to_string())))?;
     let refuse = |problem: String| reply::error(Some(&frame.id_raw), INVALID_PARAMS, &problem);
     let extra = message.extra().map_err(refuse)?;
-    if extra.contains_key(PLACE_KEY) {
-        return Err(refuse(format!("`params.{PLACE_KEY}` is not for clients")));
+    if let Some(own) = extra.keys().find(|key| key.starts_with(OWN_PREFIX)) {
+        return Err(refuse(format!("`params.{own}` is not for clients")));
     }
     Ok((arguments, extra))
 }

@@ -60,6 +60,7 @@ pub(crate) fn ask() -> Ask {
         preview: Some("Item never \"arrived\"".to_owned()),
         risk_level: Some(RiskLevel::High),
         summary: vec!["Order placed 14 days ago".to_owned()],
+        images: Vec::new(),
         payload: RawValue::from_string(PAYLOAD.to_owned()).expect("JSON"),
         tokens: Tokens::Required,
         patience: None,

@@ -160,7 +160,9 @@ async fn no_client_says_which_place_its_call_is_for() {
     let web = Web::new().await;
     for (action, key) in [
         (Action::Gate, "dev.holdpoint/place"),
+        (Action::Gate, "dev.holdpoint/words"),
         (Action::Once, "dev.holdpoint/place"),
+        (Action::Once, "dev.holdpoint/words"),
         (Action::Gate, r"dev.holdpoint\u002fplace"),
     ] {
         web.house.set("write", action);

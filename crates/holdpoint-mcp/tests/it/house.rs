@@ -110,6 +110,7 @@ impl Policy for Rules {
                 preview: None,
                 risk_level: None,
                 summary: Vec::new(),
+                images: Vec::new(),
                 payload: to_raw_value(&call.arguments.as_map()).unwrap(),
                 tokens: Tokens::Required,
                 patience: None,

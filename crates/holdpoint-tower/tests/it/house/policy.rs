@@ -91,6 +91,7 @@ impl Policy for HousePolicy {
                 preview: None,
                 risk_level: None,
                 summary: vec![],
+                images: Vec::new(),
                 payload: RawValue::from_string(
                     call.arguments.raw().map_or("{}".into(), std::string::ToString::to_string),
                 )
