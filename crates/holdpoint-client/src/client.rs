@@ -65,11 +65,7 @@ impl GateClient {
     }
 
     /// The same with a body that is put together already.
-    pub(crate) async fn post_event_body(
-        &self,
-        task: &TaskId,
-        body: impl Into<Bytes>,
-    ) -> Result<(), ClientError> {
+    pub async fn post_event_body(&self, task: &TaskId, body: impl Into<Bytes>) -> Result<(), ClientError> {
         let reply = self.0.post(&paths::events(task), body.into(), None).await?;
         tracing::debug!(task = ?task.as_str(), status = reply.status.as_u16(), "event posted");
         reply.check_success()

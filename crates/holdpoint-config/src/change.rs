@@ -103,6 +103,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     changes.extend(gate(old.gate.as_ref(), new.gate.as_ref()));
     let others = [
         ("callers", old.callers != new.callers),
+        ("bridge", format!("{:?}", old.bridge) != format!("{:?}", new.bridge)),
         ("journal", old.journal != new.journal),
         ("audit.rotate_bytes", old.audit != new.audit),
         ("timeline.results", old.timeline != new.timeline),

@@ -59,8 +59,9 @@ pub use read::{load, load_gate};
 pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{
-    AuditSettings, CallerSettings, Config, Credentials, Declined, GateSettings, HoldSettings,
-    JournalSettings, OAuthIssuer, ServerEra, ServerSettings, Sharers, TimelineResults, TimelineSettings,
-    WaitMode, WaitSettings, WebhookSettings,
+    AuditSettings, BridgeSettings, CallbackSettings, CallerSettings, Config, Credentials, Declined,
+    GateSettings, HoldSettings, JournalSettings, OAuthIssuer, ServerEra, ServerSettings, Sharers,
+    TargetContent, TargetPath, TargetSettings, TargetSource, TargetToolSettings, TimelineResults,
+    TimelineSettings, WaitMode, WaitSettings, WebhookSettings,
 };
 pub use watch::FilesRead;

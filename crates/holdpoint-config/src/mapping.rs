@@ -3,13 +3,16 @@
 use crate::{
     effect::EffectMapping,
     fields::{Field, Filling},
+    mistake::{printable, printable_lines},
     pointer::Pointer,
     secret::FingerprintKey,
     settings::WaitSettings,
     template::{Scope, Template},
 };
 use holdpoint_api::Limits;
-use holdpoint_core::{Arguments, Ask, Effect, EntryName, PlanError, RiskLevel, Secrets, Tokens, ToolCall};
+use holdpoint_core::{
+    Arguments, Ask, CallerWords, Effect, EntryName, PlanError, RiskLevel, Secrets, Tokens, ToolCall,
+};
 use jsonschema::Validator;
 use minijinja::Environment;
 use serde_json::{Map, Value, value::RawValue};
@@ -31,6 +34,16 @@ pub(crate) struct Mapping {
     pub(crate) tokens: Tokens,
     pub(crate) waits: WaitSettings,
     pub(crate) effect: Option<EffectMapping>,
+    /// Which of the texts the entry itself says. The others, a caller that is to be heard may say.
+    pub(crate) said: Said,
+}
+
+/// Which texts an entry says that it could do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) workflow_name: bool,
+    pub(crate) task_label: bool,
+    pub(crate) subject: bool,
 }
 
 /// What the payload is made of.
@@ -58,7 +71,7 @@ impl Asking<'_> {
         let filling = Filling { noun: "payload", scope: &scope, engine: self.engine, key: self.key };
         self.fit_schema(&filling)?;
         let summary = mapping.summary.iter().map(|bullet| self.text("summary", bullet, &scope));
-        Ok(Ask {
+        let ask = Ask {
             entry: self.entry.clone(),
             workflow_name: mapping.workflow_name.to_string(),
             task_label: self.line("task_label", &mapping.task_label, &scope)?,
@@ -77,18 +90,73 @@ impl Asking<'_> {
             patience: mapping.waits.patience,
             effect: self.effect(&filling)?,
             secrets: mapping.secret_values(call.arguments.as_map()),
-        })
+        };
+        match CallerWords::of(call) {
+            None => Ok(ask),
+            Some(words) => self.with_words(ask, words),
+        }
+    }
+
+    /// What the entry leaves open is as the caller says, without the values that nobody is to see.
+    fn with_words(&self, mut ask: Ask, words: CallerWords) -> Result<Ask, PlanError> {
+        let Said { workflow_name, task_label, subject } = self.mapping.said;
+        let lines = [
+            ("workflow_name", words.workflow_name, workflow_name, &mut ask.workflow_name),
+            ("task_label", words.task_label, task_label, &mut ask.task_label),
+            ("subject", words.subject, subject, &mut ask.subject),
+        ];
+        for (field, said, is_taken, line) in lines {
+            if let Some(said) = said.filter(|_| !is_taken) {
+                *line = self.said_line(field, &ask.secrets.redact(&said))?;
+            }
+        }
+        if ask.preview.is_none() && self.mapping.preview.is_none() {
+            let shown = |text: &str| printable_lines(&ask.secrets.redact(text)).into_owned();
+            let preview = words.preview.map(|preview| shown(&preview));
+            ask.preview = preview.map(|preview| self.bounded("preview", preview)).transpose()?;
+        }
+        ask.risk_level = ask.risk_level.or(words.risk_level);
+        if self.mapping.summary.is_empty() {
+            if words.summary.len() > Limits::DEFAULT.summary_bullets {
+                let most = Limits::DEFAULT.summary_bullets;
+                return Err(self.refuse(format!("`summary` has more than {most} points")));
+            }
+            let points = words.summary.iter().map(|point| {
+                self.bounded("summary", printable_lines(&ask.secrets.redact(point)).into_owned())
+            });
+            ask.summary = points.collect::<Result<_, _>>()?;
+        }
+        if words.images.len() > Limits::DEFAULT.images {
+            let most = Limits::DEFAULT.images;
+            return Err(self.refuse(format!("there are more than {most} `images`")));
+        }
+        ask.images = words.images;
+        Ok(ask)
+    }
+
+    fn said_line(&self, field: &str, said: &str) -> Result<String, PlanError> {
+        if said.trim().is_empty() {
+            return Err(self.refuse(format!("`{field}` is empty")));
+        }
+        if said.contains(['\n', '\r']) {
+            return Err(self.refuse(format!("`{field}` is more than one line")));
+        }
+        self.bounded(field, printable(said).into_owned())
+    }
+
+    fn bounded(&self, field: &str, text: String) -> Result<String, PlanError> {
+        if text.len() > Limits::DEFAULT.line_bytes {
+            let most = Limits::DEFAULT.line_bytes;
+            return Err(self.refuse(format!("`{field}` comes to more than {most} bytes for this call")));
+        }
+        Ok(text)
     }
 
     fn text(&self, field: &str, template: &Template, scope: &Scope<'_>) -> Result<String, PlanError> {
         let text = template
             .render(scope, self.engine)
             .map_err(|problem| self.refuse(format!("`{field}` {problem}")))?;
-        if text.len() > Limits::DEFAULT.line_bytes {
-            let most = Limits::DEFAULT.line_bytes;
-            return Err(self.refuse(format!("`{field}` comes to more than {most} bytes for this call")));
-        }
-        Ok(text)
+        self.bounded(field, text)
     }
 
     fn line(&self, field: &str, template: &Template, scope: &Scope<'_>) -> Result<String, PlanError> {

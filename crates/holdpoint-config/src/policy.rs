@@ -4,7 +4,7 @@ use crate::{
     effect::EffectMapping,
     explain::Explanation,
     glob::{Glob, fold, is_folded},
-    mapping::{Asking, Mapping, Payload},
+    mapping::{Asking, Mapping, Payload, Said},
     secret::FingerprintKey,
     settings::WaitSettings,
     template::{Engine, Lines, Scope},
@@ -359,5 +359,6 @@ pub(crate) fn generic(engine: &mut Engine, workflow_name: &str) -> Option<Mappin
         tokens: Tokens::Required,
         waits: WaitSettings::default(),
         effect: None,
+        said: Said::default(),
     })
 }

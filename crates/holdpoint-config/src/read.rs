@@ -1,5 +1,6 @@
 //! From a path to a configuration: which files there are, what they say, and whether it fits together.
 
+mod bridge;
 mod callers;
 mod gate;
 mod servers;
@@ -11,8 +12,8 @@ use crate::{
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
     settings::{
-        AuditSettings, CallerSettings, Config, GateSettings, HoldSettings, JournalSettings, ServerSettings,
-        TimelineSettings, WaitSettings,
+        AuditSettings, BridgeSettings, CallerSettings, Config, GateSettings, HoldSettings, JournalSettings,
+        ServerSettings, TimelineSettings, WaitSettings,
     },
     source::{FileId, Sources, check_folder},
     watch::{ENDINGS, config_files},
@@ -83,7 +84,11 @@ impl<'e> Reader<'e> {
         let substitution = Substitution { env: self.env, base: &folder, sources: &self.sources };
         let gate = servers::gate(written.gate.as_ref(), &substitution, &mut self.findings, &mut self.notes);
         let servers = servers::all(&written.servers, &substitution, &mut self.findings);
+        let names: Vec<&str> = written.servers.0.iter().map(|(name, _)| name.value.as_str()).collect();
+        let bridge = written.bridge.as_ref();
+        let bridge = bridge.and_then(|it| bridge::bridge(it, &names, &substitution, &mut self.findings));
         let settings = Settings {
+            bridge,
             gate,
             servers,
             callers: callers::callers(&written.callers, &substitution, &mut self.findings),
@@ -97,7 +102,11 @@ impl<'e> Reader<'e> {
 
         let tools = self.tools_folder(&folder, written.tools.as_ref());
         let mut compiler = Compiler::new(defaults);
-        let known: Vec<&str> = written.servers.0.iter().map(|(name, _)| name.value.as_str()).collect();
+        let targets = written.bridge.iter().flat_map(|bridge| &bridge.targets.0);
+        let mut known: Vec<&str> =
+            names.into_iter().chain(targets.map(|(name, _)| name.value.as_str())).collect();
+        // Whatever is said of the bridge: `holdpoint bridge` needs nothing to be said.
+        known.push(bridge::CHECKS);
         for path in tools.as_ref().map(|tools| self.tools_files(tools)).unwrap_or_default() {
             self.tools_file(&path, Some(&known), &mut compiler);
         }
@@ -128,10 +137,11 @@ impl<'e> Reader<'e> {
     }
 
     fn finish(&mut self, compiler: Compiler, settings: Settings) -> Config {
-        let Settings { gate, servers, callers, hold, journal, audit, timeline, declaration } = settings;
+        let Settings { bridge, gate, servers, callers, hold, journal, audit, timeline, declaration } =
+            settings;
         let table = Arc::new(compiler.finish(&mut self.findings));
         let sources = self.sources.looked_at();
-        Config { gate, servers, callers, hold, journal, audit, timeline, declaration, sources, table }
+        Config { gate, servers, callers, bridge, hold, journal, audit, timeline, declaration, sources, table }
     }
 
     /// The file and its tree.
@@ -276,6 +286,7 @@ impl<'e> Reader<'e> {
 /// What the main file and `gate.yaml` come to.
 #[derive(Default)]
 struct Settings {
+    bridge: Option<BridgeSettings>,
     gate: Option<GateSettings>,
     servers: BTreeMap<ServerName, ServerSettings>,
     callers: CallerSettings,

@@ -1,5 +1,12 @@
 //! What the files come to, checked and complete.
 
+mod bridge;
+
+pub use bridge::{
+    BridgeSettings, CallbackSettings, TargetContent, TargetPath, TargetSettings, TargetSource,
+    TargetToolSettings,
+};
+
 use crate::{
     policy::{PolicySet, Table},
     secret::{FingerprintKey, Secret},
@@ -26,6 +33,8 @@ pub struct Config {
     pub servers: BTreeMap<ServerName, ServerSettings>,
     /// Who may call the servers over HTTP.
     pub callers: CallerSettings,
+    /// One HTTP call for platforms that cannot wait; `None`: nothing is said of it.
+    pub bridge: Option<BridgeSettings>,
     /// How calls wait.
     pub hold: HoldSettings,
     /// The database that several proxies keep their holds in; `None`: the data folder.

@@ -16,8 +16,9 @@
 //! comes to settles the effect in the same write.
 
 use crate::{
-    CallDigest, DefinitionDigest, EffectId, EffectKey, EffectRun, Hold, NewEffect, PolicyRevision, Principal,
-    QuestionDigest, Ran, ServerName, Settled, Taken, TaskId, TicketBook, ToolCall, ToolName,
+    CallDigest, DefinitionDigest, EffectId, EffectKey, EffectRun, Hold, NewEffect, OperationBook,
+    PolicyRevision, Principal, QuestionDigest, Ran, ServerName, Settled, Taken, TaskId, TicketBook, ToolCall,
+    ToolName,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -348,7 +349,7 @@ pub struct JournalError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 ///
 /// Several processes may share one journal; nothing here may rely on being the only one.
 #[async_trait]
-pub trait Journal: TicketBook {
+pub trait Journal: TicketBook + OperationBook {
     /// What is known of `identity`, for a call of `task`. On the way of every gated call: where the journal is local, must
     /// not touch the disk when nothing changed.
     async fn find(&self, identity: &Identity, task: &TaskId) -> Result<Found, JournalError>;

@@ -136,6 +136,23 @@ struct Proxy {
     tasks: Arc<Tasks>,
 }
 
+/// Tells requests that a page of a stranger may be behind. For what is served beside the proxies.
+#[derive(Clone, Debug)]
+pub struct StrangerCheck(Arc<Names>);
+
+impl StrangerCheck {
+    /// `hosts`: the names beside the loopback ones that we answer to.
+    #[must_use]
+    pub fn new(hosts: &[String]) -> Self {
+        Self(Arc::new(Names::new(hosts, &[])))
+    }
+
+    /// What a request is told that names a host or origin that is not ours.
+    pub fn refuse<B>(&self, request: &Request<B>) -> Option<Response<ProxyBody>> {
+        self.0.check(request).err().map(Into::into)
+    }
+}
+
 impl HttpProxy {
     /// A proxy for one server; nothing is connected yet.
     ///

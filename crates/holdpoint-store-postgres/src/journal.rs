@@ -1,6 +1,7 @@
 //! The middleware's journal.
 
 mod effects;
+mod operations;
 mod rows;
 mod steps;
 mod tickets;

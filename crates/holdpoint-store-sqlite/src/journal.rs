@@ -7,6 +7,7 @@
 mod effects;
 mod index;
 mod lease;
+mod operations;
 mod rows;
 mod steps;
 mod tickets;

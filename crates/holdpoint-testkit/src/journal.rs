@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rows::{Rows, operation_of};
 use std::{collections::HashMap, sync::Mutex};
 
+mod operations;
 mod rows;
 mod tickets;
 
@@ -60,6 +61,14 @@ pub enum Operation {
     CancelTicket,
     /// [`holdpoint_core::TicketBook::forget_tickets`]
     ForgetTickets,
+    /// [`holdpoint_core::OperationBook::open_operation`]
+    OpenOperation,
+    /// What reads of [`holdpoint_core::OperationBook`].
+    Operation,
+    /// [`holdpoint_core::OperationBook::advance_operation`]
+    AdvanceOperation,
+    /// [`holdpoint_core::OperationBook::forget_operations`]
+    ForgetOperations,
 }
 
 /// How an operation fails.
@@ -130,6 +139,11 @@ impl MemoryJournal {
     /// Every ticket, in the order they were opened.
     pub fn tickets(&self) -> Vec<Ticket> {
         lock(&self.inner).rows.tickets.clone()
+    }
+
+    /// Every operation, in the order they were opened.
+    pub fn operations(&self) -> Vec<holdpoint_core::Operation> {
+        lock(&self.inner).rows.operations.clone()
     }
 
     /// The states of all holds, in the order they were opened.

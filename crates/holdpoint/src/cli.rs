@@ -43,6 +43,12 @@ pub(crate) enum Command {
     /// A configured server that has a `url` is reached there; one that has a `command` is started. Gate is found in the
     /// configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
     Proxy(ProxyArgs),
+    /// Run the bridge alone: decisions over one HTTP call, for platforms that cannot wait
+    ///
+    /// Dify, Copilot Studio, Power Automate, n8n, scripts: whoever can send one HTTP request can ask, wait, and be told `allow`,
+    /// `deny` or `pending`. Recipes for Gate's own agent API point here instead, and wait. Gate is found in the configuration, or in
+    /// `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`.
+    Bridge(BridgeArgs),
     /// Put the proxy in front of every server that an MCP client starts
     ///
     /// Edits the client's configuration in place, after copying it; `holdpoint unwrap` takes the proxy out again.
@@ -134,6 +140,23 @@ pub(crate) struct UpArgs {
     /// Reviews that one agent may open per minute after that
     #[arg(long, value_name = "N", default_value_t = 120)]
     pub(crate) reviews_per_minute: u32,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BridgeArgs {
+    /// The configuration, or the folder that holds it; without one, Gate is asked about everything
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7879")]
+    pub(crate) listen: SocketAddr,
+    /// The address that callers use, where a reverse proxy stands in front
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
 }

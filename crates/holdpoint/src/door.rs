@@ -3,11 +3,12 @@
 use crate::{clock::SystemClock, data::DataFolder, hints::Hinted as _, proxy::LOCAL};
 use anyhow::{Context as _, Result, bail};
 use axum::body::Body;
+use holdpoint_bridge::{BridgeCaller, CHECKS};
 use holdpoint_callers::{
     Callers, KeyRing, KeyRingError, Known, OAuth, OAuthSettings, Resource, Strangers, is_this_machine,
     protected_resource_url,
 };
-use holdpoint_config::{Config, Credentials};
+use holdpoint_config::{CallerSettings, Credentials};
 use holdpoint_core::{Principal, ServerName, Standing};
 use holdpoint_mcp::http::Authenticated;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -24,11 +25,16 @@ pub(crate) struct Door {
 
 impl Door {
     /// The door of the configured servers, which callers reach below `public_url`.
-    pub(crate) fn new(config: &Config, data: &DataFolder, public_url: &str) -> Result<Self> {
+    pub(crate) fn new<'n>(
+        config: &CallerSettings,
+        servers: impl Iterator<Item = &'n ServerName>,
+        data: &DataFolder,
+        public_url: &str,
+    ) -> Result<Self> {
         let keys = KeyRing::new(data.path());
         // A file that cannot be read is told of now, not when the first caller comes.
         let callers = keys.list().hinted(KeyRingError::hint)?;
-        let oauth = config.callers.oauth.clone().map(|issuer| {
+        let oauth = config.oauth.clone().map(|issuer| {
             let settings = OAuthSettings {
                 issuer: issuer.issuer,
                 audiences: issuer.audience.into_iter().collect(),
@@ -38,7 +44,7 @@ impl Door {
             OAuth::new(settings, Arc::new(SystemClock))
         });
         let oauth = oauth.transpose().context("the OAuth issuer of `callers` cannot be used")?;
-        let strangers = match config.callers.credentials {
+        let strangers = match config.credentials {
             Credentials::Required => Strangers::Refused,
             Credentials::Optional | Credentials::Unsaid => Strangers::Are(Principal::new(LOCAL)),
         };
@@ -49,7 +55,9 @@ impl Door {
         }
         let url = |name: &ServerName| format!("{public_url}/servers/{name}/mcp");
         let resource = |name: &ServerName| (name.clone(), Resource::new(name.clone(), url(name)));
-        let resources: HashMap<_, _> = config.servers.keys().map(resource).collect();
+        let checks = ServerName::new(CHECKS);
+        let bridge = (checks.clone(), Resource::new(checks, format!("{public_url}/v1")));
+        let resources: HashMap<_, _> = servers.map(resource).chain([bridge]).collect();
         let documents = oauth.as_ref().map(|oauth| documents(oauth, public_url, &resources));
         Ok(Self {
             callers: Arc::new(Callers::new(keys, oauth, strangers)),
@@ -69,14 +77,24 @@ impl Door {
         name: &ServerName,
         headers: &HeaderMap,
     ) -> Result<Authenticated, Response<Body>> {
+        Ok(match self.known(name, headers).await? {
+            Known { principal, good_for: None } => Authenticated::standing(principal),
+            Known { principal, good_for: Some(good_for) } => Authenticated::expiring(principal, good_for),
+        })
+    }
+
+    /// Who calls the bridge, or what the request is told instead.
+    pub(crate) async fn admit_to_bridge(&self, headers: &HeaderMap) -> Result<BridgeCaller, Response<Body>> {
+        let Known { principal, good_for } = self.known(&ServerName::new(CHECKS), headers).await?;
+        Ok(BridgeCaller { principal, good_for })
+    }
+
+    async fn known(&self, name: &ServerName, headers: &HeaderMap) -> Result<Known, Response<Body>> {
         let Some(resource) = self.resources.get(name) else {
             return Err(not_found());
         };
         match self.callers.authenticate(headers, resource).await {
-            Ok(Known { principal, good_for: None }) => Ok(Authenticated::standing(principal)),
-            Ok(Known { principal, good_for: Some(good_for) }) => {
-                Ok(Authenticated::expiring(principal, good_for))
-            }
+            Ok(known) => Ok(known),
             Err(refusal) => {
                 tracing::debug!(server = %name, ?refusal, "a request was not let in");
                 Err(self.callers.refuse(refusal, resource).map(Body::from))
@@ -115,9 +133,13 @@ fn documents(
 }
 
 /// Whoever reaches the proxies is somebody, or on this machine.
-pub(crate) fn refuse_open_doors(config: &Config, listen: SocketAddr, public_url: Option<&str>) -> Result<()> {
+pub(crate) fn refuse_open_doors(
+    config: &CallerSettings,
+    listen: SocketAddr,
+    public_url: Option<&str>,
+) -> Result<()> {
     let hint = "write `callers: { required: true }` in holdpoint.yaml, and make a key with `holdpoint callers create NAME`";
-    match config.callers.credentials {
+    match config.credentials {
         Credentials::Required => {
             if !listen.ip().is_loopback() {
                 tracing::warn!(

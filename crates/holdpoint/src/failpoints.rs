@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use holdpoint_core::{
     Answer, ApprovalToken, Approver, ApproverError, Ask, EffectId, EffectKey, EffectRun, Event, Found,
-    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, NewTicket,
-    Opened, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step,
-    Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, What,
+    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold,
+    NewOperation, NewTicket, Opened, OpenedOperation, Operation, OperationBook, OperationChange, OperationId,
+    OperationOf, OperationState, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised,
+    ServerName, Settled, Step, Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, What,
 };
 use jiff::Timestamp;
 use std::{
@@ -194,6 +195,53 @@ impl TicketBook for Mortal<dyn Journal> {
 
     async fn forget_tickets(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
         self.port.forget_tickets(now, limit).await
+    }
+}
+
+#[async_trait]
+impl OperationBook for Mortal<dyn Journal> {
+    async fn open_operation(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        self.die_at.pass("journal.open_operation", self.port.open_operation(new)).await
+    }
+
+    async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, JournalError> {
+        self.port.operation(id).await
+    }
+
+    async fn latest_operation(
+        &self,
+        principal: &Principal,
+        of: OperationOf<'_>,
+    ) -> Result<Option<Operation>, JournalError> {
+        self.port.latest_operation(principal, of).await
+    }
+
+    async fn advance_operation(
+        &self,
+        id: &OperationId,
+        round: u32,
+        change: OperationChange,
+        at: Timestamp,
+    ) -> Result<Moved, JournalError> {
+        let point = match change.state {
+            OperationState::Asked => "journal.ask_operation",
+            OperationState::Waiting => "journal.tell_operation",
+            OperationState::Running => "journal.run_operation",
+            OperationState::Answered => "journal.answer_operation",
+        };
+        self.die_at.pass(point, self.port.advance_operation(id, round, change, at)).await
+    }
+
+    async fn operation_owners(&self) -> Result<Vec<Owner>, JournalError> {
+        self.port.operation_owners().await
+    }
+
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+        self.port.operations_of(owner, limit).await
+    }
+
+    async fn forget_operations(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
+        self.port.forget_operations(now, limit).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! One listener for everything: `/servers/NAME/mcp` goes to the proxies, the rest to Gate.
 
-use crate::webhooks::Doorbells;
+use crate::{bridge::BridgeFront, webhooks::Doorbells};
 use anyhow::{Context, Result};
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
@@ -55,6 +55,11 @@ pub(crate) trait Proxies: Send + Sync + 'static {
 
     /// Answers a request that asks how to get in; `None`: it asks something else.
     fn describe(&self, request: &Request<Incoming>) -> Option<Response<Body>>;
+
+    /// The bridge beside them.
+    fn bridge(&self) -> Option<&BridgeFront> {
+        None
+    }
 }
 
 /// Binds, with an error that says what to do.
@@ -127,6 +132,13 @@ async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Respo
     }
     let request = match server_name(request.uri().path()).map(str::to_owned) {
         Some(name) => match site.proxies.serve(&name, request).await {
+            Ok(response) => return response,
+            Err(request) => request,
+        },
+        None => request,
+    };
+    let request = match site.proxies.bridge() {
+        Some(bridge) => match Box::pin(bridge.answer(request)).await {
             Ok(response) => return response,
             Err(request) => request,
         },

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (the reason is on stderr), 2 the command line is wrong, 3 somebody decided before.
 
 mod admin;
+mod bridge;
 mod cli;
 mod clock;
 mod commands;
@@ -60,6 +61,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Wrap(args) => wrap::wrap(&args),
         Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Bridge(args) => block_on(Threads::Several, bridge::run(&args)),
         Command::Proxy(args) => block_on(Threads::One, proxy::run(&args)),
         Command::Inbox(args) => block_on(Threads::One, commands::inbox(&args)),
         Command::Approve(args) => block_on(Threads::One, commands::decide(&args, "approve")),

@@ -1,6 +1,7 @@
 //! `holdpoint up` and `holdpoint serve`: everything in one process, or Gate alone.
 
 use crate::{
+    bridge::{BridgeFront, Front},
     cli::UpArgs,
     configuration,
     data::DataFolder,
@@ -35,6 +36,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) struct HttpProxies {
     by_name: HashMap<ServerName, HttpProxy>,
     door: Option<Door>,
+    bridge: Option<BridgeFront>,
 }
 
 impl HttpProxies {
@@ -42,6 +44,9 @@ impl HttpProxies {
     async fn drain(&self) {
         for proxy in self.by_name.values() {
             proxy.drain().await;
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.drain().await;
         }
     }
 
@@ -77,6 +82,10 @@ impl Proxies for HttpProxies {
         let refused = self.by_name.values().next().and_then(|proxy| proxy.refuse_stranger(request));
         Some(refused.map_or(described, |refused| refused.map(Body::new)))
     }
+
+    fn bridge(&self) -> Option<&BridgeFront> {
+        self.bridge.as_ref()
+    }
 }
 
 /// `holdpoint serve`: Gate alone.
@@ -110,8 +119,14 @@ impl Tools {
         public_url: &str,
     ) -> Result<Self> {
         let wiring = Wiring::configured(&config, data, address).await?;
-        let door = Door::new(&config, data, public_url)?;
-        let proxies = http_proxies(&config, &wiring, &hosts(args)?, door)?;
+        let door = Door::new(&config.callers, config.servers.keys(), data, public_url)?;
+        let hosts = hosts(args.public_url.as_deref())?;
+        let mut proxies = http_proxies(&config, &wiring, &hosts, door.clone())?;
+        if let Some(settings) = &config.bridge {
+            let front = Front { wiring: &wiring, door, hosts, public_url: args.public_url.as_deref() };
+            // Beside a Gate of our own, recipes reach that one.
+            proxies.bridge = Some(front.open(settings, config.gate.is_some())?);
+        }
         let stop = CancellationToken::new();
         let settings = config.gate.as_ref().and_then(|gate| gate.webhook.as_ref());
         webhooks::listen(settings, &wiring, &stop).await?;
@@ -127,6 +142,9 @@ impl Tools {
     async fn stop(&self) {
         self.following.abort();
         self.wiring.stop();
+        if let Some(bridge) = &self.proxies.bridge {
+            bridge.stop();
+        }
         if tokio::time::timeout(DRAIN, self.proxies.drain()).await.is_err() {
             tracing::warn!(
                 "some calls were still running; their outcome is unknown if nobody gets their answer"
@@ -163,10 +181,10 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
 
 /// Where there are no servers, there is nothing to call.
 fn refuse_open_doors(args: &UpArgs, config: &Config) -> Result<()> {
-    if config.servers.is_empty() {
+    if config.servers.is_empty() && config.bridge.is_none() {
         Ok(())
     } else {
-        door::refuse_open_doors(config, args.listen, args.public_url.as_deref())
+        door::refuse_open_doors(&config.callers, args.listen, args.public_url.as_deref())
     }
 }
 
@@ -317,7 +335,7 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>, door: Doo
         options.standing = Some(door.standing());
         by_name.insert(name.clone(), HttpProxy::new(options)?);
     }
-    Ok(HttpProxies { by_name, door: Some(door) })
+    Ok(HttpProxies { by_name, door: Some(door), bridge: None })
 }
 
 /// What clients need to know of each server.
@@ -355,8 +373,8 @@ fn public_url(args: &UpArgs, bound: SocketAddr) -> String {
 }
 
 /// The names beside the loopback ones by which clients may call the proxies.
-fn hosts(args: &UpArgs) -> Result<Vec<String>> {
-    let Some(url) = &args.public_url else {
+pub(crate) fn hosts(public_url: Option<&str>) -> Result<Vec<String>> {
+    let Some(url) = public_url else {
         return Ok(Vec::new());
     };
     let url: http::Uri = url.parse().with_context(|| format!("--public-url `{url}` is not a URL"))?;
@@ -365,7 +383,7 @@ fn hosts(args: &UpArgs) -> Result<Vec<String>> {
 }
 
 /// An address that this machine can connect to: "all addresses" is not one.
-fn local(bound: SocketAddr) -> SocketAddr {
+pub(crate) fn local(bound: SocketAddr) -> SocketAddr {
     let mut address = bound;
     if bound.ip().is_unspecified() {
         address.set_ip(match bound {

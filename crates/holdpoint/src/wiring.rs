@@ -9,10 +9,13 @@ use crate::{
     random,
 };
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use bytes::Bytes;
 use holdpoint_api::ApiKey;
 use holdpoint_audit::{AuditKey, AuditLog};
+use holdpoint_bridge::{Agent, Bridge, BridgeOptions, BridgeParts, EventRefused, Events};
 use holdpoint_client::{
-    ClientSettings, Excerpts, GateApprover, GateClient, GateUrl, LocalKey, PlainHttp, Timeline,
+    ClientError, ClientSettings, Excerpts, GateApprover, GateClient, GateUrl, LocalKey, PlainHttp, Timeline,
     TimelineOptions,
 };
 use holdpoint_config::{
@@ -21,7 +24,8 @@ use holdpoint_config::{
     TimelineResults, TimelineSettings, WaitMode as ConfigWaitMode, WaitSettings,
 };
 use holdpoint_core::{
-    Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Step, TaskId,
+    Approver, Gate, GateParts, HoldLimits, HoldState, Journal, Owner, Recorder, ServerName, Standing, Step,
+    TaskId,
 };
 use holdpoint_mcp::{
     Action, Declined, Era, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
@@ -61,12 +65,33 @@ pub(crate) struct Wiring {
     fingerprints: [u8; 32],
     pins: Arc<PinFolder>,
     states: StateKey,
+    operations: [u8; 32],
+    agent: ApiKey,
+    owner: Owner,
+    port: Arc<dyn Journal>,
     journal: OpenJournal,
     audit: AuditLog,
     timeline: Timeline,
     approver: Arc<GateApprover>,
     chores: CancellationToken,
     held_max: usize,
+}
+
+/// Gate's timeline, for events of others.
+#[derive(Debug)]
+struct GateEvents(Arc<GateApprover>);
+
+#[async_trait]
+impl Events for GateEvents {
+    async fn post(&self, task: &TaskId, body: Bytes) -> Result<(), EventRefused> {
+        let task = holdpoint_api::TaskId::parse(task.as_str());
+        let task = task.map_err(|_| EventRefused { status: Some(400) })?;
+        let posted = self.0.client().post_event_body(&task, body).await;
+        posted.map_err(|error| match error {
+            ClientError::Status { status, .. } => EventRefused { status: Some(status) },
+            _ => EventRefused { status: None },
+        })
+    }
 }
 
 /// Another way to Gate, for demonstrations.
@@ -218,6 +243,11 @@ impl Wiring {
             Some(states) => states,
             None => StateKey::new(data.key("request-states")?),
         };
+        let operations = match journal {
+            Some(_) => holdpoint_bridge::derived_key(address.key.expose().as_bytes()),
+            None => data.key("operations")?,
+        };
+        let agent = address.key.clone();
         let approver = Arc::new(address.approver(data)?);
         let owner = journals::owner()?;
         let journal = OpenJournal::open(journal, data, owner.clone()).await?;
@@ -237,11 +267,11 @@ impl Wiring {
             journal: Arc::clone(&journal_port),
             recorder,
             clock: Arc::new(SystemClock),
-            owner,
+            owner: owner.clone(),
             limits,
         });
         let chores = CancellationToken::new();
-        tokio::spawn(forget_results(journal_port, limits.result_kept, chores.clone()));
+        tokio::spawn(forget_results(Arc::clone(&journal_port), limits.result_kept, chores.clone()));
         Ok(Self {
             gate: Arc::new(gate),
             actions: Arc::new(Actions(Arc::clone(&policy))),
@@ -249,6 +279,10 @@ impl Wiring {
             fingerprints,
             pins: Arc::new(PinFolder::open(data)?),
             states,
+            operations,
+            agent,
+            owner,
+            port: journal_port,
             journal,
             audit,
             timeline,
@@ -279,6 +313,32 @@ impl Wiring {
             OpenJournal::Postgres(_) => Sharers::Several,
         };
         Place::new(settings.place(sharers))
+    }
+
+    /// The bridge, as `options` have it. `serves_agent_api`: it stands in front of a Gate that callers reach no other way.
+    pub(crate) fn bridge(
+        &self,
+        options: BridgeOptions,
+        standing: Arc<dyn Standing>,
+        serves_agent_api: bool,
+    ) -> Bridge {
+        let events = Arc::new(GateEvents(Arc::clone(&self.approver)));
+        let agent = serves_agent_api.then(|| Agent { key: self.agent.clone(), events });
+        Bridge::new(BridgeParts {
+            gate: Arc::clone(&self.gate),
+            journal: Arc::clone(&self.port),
+            clock: Arc::new(SystemClock),
+            owner: self.owner.clone(),
+            standing: Some(standing),
+            agent,
+            key: self.operations,
+            options,
+        })
+    }
+
+    /// The key of the agent that this process is at Gate.
+    pub(crate) const fn agent_key(&self) -> &ApiKey {
+        &self.agent
     }
 
     /// How many calls of one server may be under way.

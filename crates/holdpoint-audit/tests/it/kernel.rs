@@ -37,6 +37,7 @@ impl Policy for AskAlways {
             preview: None,
             risk_level: None,
             summary: Vec::new(),
+            images: Vec::new(),
             payload: RawValue::from_string("{}".to_owned()).unwrap(),
             tokens: Tokens::Required,
             patience: Some(patience),

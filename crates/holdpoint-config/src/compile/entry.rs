@@ -2,7 +2,7 @@ use super::{Defaults, own_hold, tokens};
 use crate::{
     fields::{Field, FieldSource, Presence},
     load::{Entries, Located, parse},
-    mapping::{Mapping, Payload},
+    mapping::{Mapping, Payload, Said},
     mistake::{Finding, Findings},
     pointer::Pointer,
     policy::{Entry, EntryAction, EntryPlace, generic},
@@ -133,6 +133,11 @@ impl Reading<'_> {
             tokens: approval.and_then(|approval| approval.token).map_or(self.defaults.tokens, tokens),
             waits: self.waits(entry),
             effect: effect.transpose().ok()?,
+            said: Said {
+                workflow_name: entry.workflow_name.is_some(),
+                task_label: entry.task_label.is_some(),
+                subject: entry.subject.is_some(),
+            },
         })
     }
 

@@ -35,12 +35,19 @@ pub(super) fn hide_secrets(root: &Node, sources: &mut Sources) {
     };
     let gate = root.get("gate");
     let webhook = gate.and_then(|gate| gate.get("webhook"));
-    let mut secrets: Vec<_> =
-        [gate.and_then(|gate| gate.get("api_key")), webhook.and_then(|webhook| webhook.get("secret"))]
-            .into_iter()
-            .flatten()
-            .collect();
-    for server in root.get("servers").iter().flat_map(|servers| servers.entries()) {
+    let bridge = root.get("bridge");
+    let callbacks = bridge.and_then(|bridge| bridge.get("callbacks"));
+    let mut secrets: Vec<_> = [
+        gate.and_then(|gate| gate.get("api_key")),
+        webhook.and_then(|webhook| webhook.get("secret")),
+        callbacks.and_then(|callbacks| callbacks.get("secret")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let targets = bridge.and_then(|bridge| bridge.get("targets"));
+    let servers = [root.get("servers"), targets];
+    for server in servers.iter().flatten().flat_map(|servers| servers.entries()) {
         let lists = ["headers", "env"].into_iter().filter_map(|list| server.value.get(list));
         let entries = lists.flat_map(|list| list.entries()).filter(|entry| is_sensitive(&entry.key));
         secrets.extend(entries.map(|entry| &entry.value));
@@ -88,6 +95,11 @@ pub(super) fn all(
     let mut servers = BTreeMap::new();
     for (name, server) in &written.0 {
         check_name(name, findings);
+        if name.value == super::bridge::CHECKS {
+            let finding =
+                Finding::at(name.span, "`bridge` is the name of what the bridge only answers about");
+            findings.push(finding.hint("give the server another name"));
+        }
         if let Some(settings) = one(name, server, substitution, findings) {
             servers.insert(ServerName::new(name.value.as_str()), settings);
         }
@@ -96,7 +108,7 @@ pub(super) fn all(
 }
 
 /// Server names go into paths and file names.
-fn check_name(name: &Located<String>, findings: &mut Findings) {
+pub(super) fn check_name(name: &Located<String>, findings: &mut Findings) {
     let usual = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
     if name.value.is_empty() || name.value.starts_with('.') || !name.value.chars().all(usual) {
         let finding = Finding::at(name.span, format!("`{}` cannot be the name of a server", name.value));
@@ -227,21 +239,14 @@ fn variables(
     values.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn headers(
+pub(super) fn headers(
     written: &Entries<Located<String>>,
     substitution: &Substitution<'_>,
     findings: &mut Findings,
 ) -> Option<Vec<(String, Secret)>> {
     let values = written.0.iter().map(|(name, value)| {
         let lower = name.value.to_lowercase();
-        if OWN_HEADERS.contains(&lower.as_str()) {
-            let finding =
-                Finding::at(name.span, format!("the header `{lower}` is set by the connection itself"));
-            findings.push(finding.hint("remove it"));
-        } else if http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
-            let finding = Finding::at(name.span, "this cannot be the name of a header");
-            findings.push(finding.hint("use letters, digits and `-`"));
-        }
+        check_header(name, findings);
         let value_text = credential(&lower, value, substitution, findings)?;
         if http::HeaderValue::from_str(value_text.expose()).is_err() {
             let finding = Finding::at(
@@ -253,6 +258,17 @@ fn headers(
         Some((lower, value_text))
     });
     values.collect::<Vec<_>>().into_iter().collect()
+}
+
+pub(super) fn check_header(name: &Located<String>, findings: &mut Findings) {
+    let lower = name.value.to_lowercase();
+    if OWN_HEADERS.contains(&lower.as_str()) {
+        let finding = Finding::at(name.span, format!("the header `{lower}` is set by the connection itself"));
+        findings.push(finding.hint("remove it"));
+    } else if http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
+        let finding = Finding::at(name.span, "this cannot be the name of a header");
+        findings.push(finding.hint("use letters, digits and `-`"));
+    }
 }
 
 /// A value that must come from outside if its name says that it is a credential.
@@ -269,7 +285,11 @@ fn credential(
     }
 }
 
-fn url(written: &Located<String>, substitution: &Substitution<'_>, findings: &mut Findings) -> Option<Url> {
+pub(super) fn url(
+    written: &Located<String>,
+    substitution: &Substitution<'_>,
+    findings: &mut Findings,
+) -> Option<Url> {
     let text = substitution.text(written, findings)?;
     let (message, hint) = match Url::parse(&text) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {

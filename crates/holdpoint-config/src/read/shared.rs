@@ -131,7 +131,7 @@ fn path(written: &Located<String>, findings: &mut Findings) -> Option<String> {
 
 /// `Some(None)`: a stand-in, which signs nothing.
 #[expect(clippy::option_option, reason = "the outer one is the mistake, as everywhere here")]
-fn signed(
+pub(super) fn signed(
     written: &Located<String>,
     substitution: &Substitution<'_>,
     findings: &mut Findings,

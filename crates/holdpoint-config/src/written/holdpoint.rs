@@ -1,3 +1,4 @@
+use super::Bridge;
 use crate::load::{Entries, Located};
 use holdpoint_api::declare::HumaneDuration;
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ pub(crate) struct HoldpointFile {
     pub(crate) servers: Entries<Located<Server>>,
     /// Who may call the servers over HTTP.
     pub(crate) callers: Callers,
+    /// One HTTP call for platforms that cannot wait.
+    pub(crate) bridge: Option<Bridge>,
     /// The folder of tools files, relative to this file. Absent: `tools`, if there is one.
     pub(crate) tools: Option<Located<String>>,
     /// How calls wait.

@@ -33,6 +33,7 @@ fn ask() -> Ask {
         preview: None,
         risk_level: None,
         summary: Vec::new(),
+        images: Vec::new(),
         payload: RawValue::from_string(r#"{"amount":500}"#.to_owned()).unwrap(),
         tokens: Tokens::Required,
         patience: None,

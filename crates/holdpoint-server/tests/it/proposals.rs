@@ -37,6 +37,7 @@ impl Policy for Everything {
             preview: None,
             risk_level: None,
             summary: Vec::new(),
+            images: Vec::new(),
             payload: RawValue::from_string(call.arguments.raw().unwrap().to_string()).unwrap(),
             tokens: Tokens::Required,
             patience: None,

@@ -11,6 +11,7 @@
 
 mod effects;
 mod holds;
+mod operations;
 mod races;
 mod steps;
 mod threads;
@@ -72,6 +73,12 @@ pub async fn run<P: Processes>(make: impl AsyncFn() -> P) {
         tickets::only_the_steps_of_a_tickets_diagram_are_made,
         tickets::expired_tickets_are_forgotten,
         tickets::of_many_that_go_on_with_a_ticket_one_does,
+        operations::an_operation_is_opened_once,
+        operations::an_operation_changes_from_its_own_round_only,
+        operations::the_latest_operation_of_a_thread_or_task_is_found,
+        operations::what_an_owner_left_is_found,
+        operations::expired_operations_are_forgotten,
+        operations::of_many_that_change_an_operation_one_does,
         races::of_many_that_open_claim_and_run_one_does,
         races::of_many_calls_for_one_thread_one_gets_it,
         races::of_many_that_take_an_effect_one_has_it,

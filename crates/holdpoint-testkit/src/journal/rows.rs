@@ -14,6 +14,7 @@ pub(super) struct Rows {
     changed_at: Vec<Timestamp>,
     pub(super) effects: Vec<EffectRun>,
     pub(super) tickets: Vec<Ticket>,
+    pub(super) operations: Vec<holdpoint_core::Operation>,
 }
 
 impl Rows {

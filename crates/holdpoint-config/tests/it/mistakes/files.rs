@@ -243,7 +243,7 @@ fn all_mistakes_of_all_files_are_told_at_once() {
       |
     1 | server: zoo
       |         ^^^
-      = hint: known here: `payments`, `files`
+      = hint: known here: `payments`, `files`, `bridge`
 
     error: `[` is no pattern: a glob knows only `*` and `?`
      --> tools/zoo.yaml:3:11

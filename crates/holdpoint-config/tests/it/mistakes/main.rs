@@ -29,7 +29,7 @@ fn an_unknown_key_that_is_like_nothing() {
       |
     1 | telemetry: true
       | ^^^^^^^^^
-      = hint: known here: `gate`, `servers`, `callers`, `tools`, `hold`, `journal`, `audit`, `timeline`, `unmatched`, `workflow_name`
+      = hint: known here: `gate`, `servers`, `callers`, `bridge`, `tools`, `hold`, `journal`, `audit`, `timeline`, `unmatched`, `workflow_name`
 
     1 mistake in the configuration
     "#);

@@ -5,9 +5,10 @@ use super::{House, Ways, tool::answer};
 use async_trait::async_trait;
 use holdpoint_core::{
     Answer, ApprovalToken, Approver, ApproverError, Ask, EffectId, EffectKey, EffectRun, Event, Found,
-    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold, NewTicket,
-    Opened, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled, Step,
-    Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, ToolCall,
+    HeldCall, Hold, HoldId, Identity, Journal, JournalError, Liveness, Moved, NewEffect, NewHold,
+    NewOperation, NewTicket, Opened, OpenedOperation, Operation, OperationBook, OperationChange, OperationId,
+    OperationOf, Owner, Principal, RecordError, Recorder, Redemption, Repeat, Revised, ServerName, Settled,
+    Step, Submission, Taken, TaskId, Ticket, TicketBook, TicketId, TicketStep, ToolCall,
 };
 use holdpoint_testkit::{MemoryJournal, MemoryRecorder, ScriptedApprover};
 use jiff::Timestamp;
@@ -148,6 +149,47 @@ impl TicketBook for Behind<MemoryJournal> {
 
     async fn forget_tickets(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
         self.stop.around(self.inner.forget_tickets(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl OperationBook for Behind<MemoryJournal> {
+    async fn open_operation(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        self.stop.around(self.inner.open_operation(new)).await
+    }
+
+    async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, JournalError> {
+        self.stop.around(self.inner.operation(id)).await
+    }
+
+    async fn latest_operation(
+        &self,
+        principal: &Principal,
+        of: OperationOf<'_>,
+    ) -> Result<Option<Operation>, JournalError> {
+        self.stop.around(self.inner.latest_operation(principal, of)).await
+    }
+
+    async fn advance_operation(
+        &self,
+        id: &OperationId,
+        round: u32,
+        change: OperationChange,
+        at: Timestamp,
+    ) -> Result<Moved, JournalError> {
+        self.stop.around(self.inner.advance_operation(id, round, change, at)).await
+    }
+
+    async fn operation_owners(&self) -> Result<Vec<Owner>, JournalError> {
+        self.stop.around(self.inner.operation_owners()).await
+    }
+
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+        self.stop.around(self.inner.operations_of(owner, limit)).await
+    }
+
+    async fn forget_operations(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError> {
+        self.stop.around(self.inner.forget_operations(now, limit)).await
     }
 }
 

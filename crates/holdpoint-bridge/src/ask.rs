@@ -1,0 +1,428 @@
+//! The requests of `/v1`: asking, looking, withdrawing, claiming.
+
+use crate::{
+    answer::{Answer, Finality, finality},
+    asked::Asked,
+    content::{Callback, Content, Mode, Question, Whose},
+    desk::Stage,
+    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
+    key::{QuestionName, fingerprint},
+    problem::Problem,
+    run::{hand_out, refused_in},
+};
+use holdpoint_core::{
+    Admission, Caller, HeldCall, Moved, NewOperation, OpenedOperation, OperationChange, OperationId,
+    OperationState, Principal, Proposed, Rejection, TaskId, ThreadId, Withdrawal,
+};
+use http::StatusCode;
+use jiff::Timestamp;
+use std::{sync::Arc, time::Duration};
+
+/// Asking Gate takes this long at most, whatever the caller says of waiting: the client to Gate gives up before.
+const ASKED_WITHIN: Duration = Duration::from_secs(45);
+/// For a withdrawal to be noted.
+const WITHDRAWN_WITHIN: Duration = Duration::from_secs(10);
+/// Before looking again at what another process does.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Operations that this process goes on with at once.
+const DRIVEN_MAX: usize = 50_000;
+
+/// What a request about an operation came to.
+pub(crate) enum Told {
+    /// The last word, and whose.
+    Answered(Box<Row>, Answer),
+    /// The same of a question that is on no record: rules decided it at once.
+    AtOnce(Answer),
+    /// Nothing is decided yet.
+    Pending(Box<Row>),
+    /// Gate cannot be asked, or there is no room.
+    Trouble(Rejection),
+}
+
+/// One question, with its name.
+pub(crate) struct Named {
+    pub(crate) id: OperationId,
+    pub(crate) principal: Principal,
+    pub(crate) task: TaskId,
+    pub(crate) question: Question,
+    pub(crate) callback: Option<Callback>,
+    /// Whether the caller is told the number before anything is decided.
+    pub(crate) told: bool,
+    /// What becomes of a question that was answered before.
+    pub(crate) again: Again,
+}
+
+/// What becomes of a question that was answered before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The same answer: the caller says that it is the same question.
+    SameAnswer,
+    /// It is asked anew.
+    AskedAnew,
+}
+
+impl Inner {
+    /// Who asks what, by the name that the caller gave it.
+    pub(crate) fn named(
+        &self,
+        principal: Principal,
+        key: Option<&str>,
+        asked: &Asked,
+    ) -> Result<Named, Problem> {
+        self.check(asked)?;
+        let name = match (key, &asked.task, &asked.call) {
+            (Some(key), _, _) => QuestionName::Key(key.to_owned()),
+            (None, Some(task), Some(call)) => QuestionName::Call { task: task.clone(), call: call.clone() },
+            (None, _, _) => {
+                let detail = "send an `Idempotency-Key` header, or `task_id` and `call_id`: a request that is sent again has to \
+                              be known as the same";
+                return Err(Problem::bad_request(detail.to_owned()));
+            }
+        };
+        let id = self.key.operation(&principal, &name);
+        let callback = asked.callback.as_ref().map(|url| Callback { url: url.clone(), attempts: 0 });
+        Ok(Named {
+            task: Self::task(asked.task.as_deref(), &id),
+            question: Question::new(asked),
+            id,
+            principal,
+            // Only one place is told: a caller that acted on both would act twice.
+            told: callback.is_some(),
+            callback,
+            again: Again::SameAnswer,
+        })
+    }
+
+    /// What can be said before anybody is asked.
+    pub(crate) fn check(&self, asked: &Asked) -> Result<(), Problem> {
+        if let Some(url) = &asked.callback {
+            crate::callback::check(url, &self.parts.options.callbacks)?;
+        }
+        let Some(target) = &asked.target else {
+            return Ok(());
+        };
+        let Some(target) = self.parts.options.targets.get(target) else {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "there is no such target (`bridge.targets`)"));
+        };
+        let Some(tool) = target.tools.get(&asked.tool) else {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "the target has no such tool"));
+        };
+        let fits = target.request(tool, &asked.arguments);
+        fits.map(drop).map_err(|problem| Problem::bad_request(format!("`payload` does not do: {problem}")))
+    }
+
+    /// Asks, and waits until `until` where a person has to decide.
+    pub(crate) async fn decide(self: &Arc<Self>, named: Named, until: Timestamp) -> Result<Told, Problem> {
+        if self.desk.len() >= DRIVEN_MAX {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open"));
+        }
+        let row = match self.read(&named.id).await? {
+            Some(row) => self.same(row, &named).await?,
+            None if named.told || matches!(named.question.mode(), Mode::Execute(_)) => {
+                self.open(&named, 0, None).await?
+            }
+            // Most are decided by rules, and leave no trace here.
+            None => match self.at_once(&named).await? {
+                Proposal::Told(told) => return Ok(*told),
+                Proposal::Held(row) => *row,
+            },
+        };
+        if named.told {
+            self.drive(row.id(), true);
+            return Ok(Told::Pending(Box::new(row)));
+        }
+        self.wait(row.id(), until).await
+    }
+
+    /// The row of a question that was asked before, if this is the same.
+    async fn same(&self, row: Row, named: &Named) -> Result<Row, Problem> {
+        let is_same = row.content.question == named.question
+            && row.operation.task == named.task
+            && row.content.callback.as_ref().map(|callback| &callback.url)
+                == named.callback.as_ref().map(|callback| &callback.url);
+        if !is_same {
+            let detail = "this key was used for another question; a new question needs a new key";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+        match (named.again, row.state()) {
+            (Again::AskedAnew, OperationState::Answered) => self.anew(row).await,
+            (Again::AskedAnew | Again::SameAnswer, _) => Ok(row),
+        }
+    }
+
+    /// The same question once more, as another one.
+    async fn anew(&self, mut row: Row) -> Result<Row, Problem> {
+        let mut content = Content::new(row.content.question.clone(), self.decide_by());
+        content.generation = row.content.generation.saturating_add(1);
+        row.content = content;
+        let becomes = Becomes {
+            state: OperationState::Asked,
+            owner: None,
+            thread: None,
+            expires_at: self.forget_at(row.content.decide_by),
+        };
+        // `No`: somebody else has asked anew.
+        let (Moved::Yes | Moved::No) =
+            self.write(&row, becomes).await.map_err(|error| unrecordable(&error))?;
+        self.read(row.id()).await?.ok_or_else(Problem::not_found)
+    }
+
+    /// Asks about what its caller would run itself.
+    async fn at_once(&self, named: &Named) -> Result<Proposal, Problem> {
+        let Named { id, principal, task, question, .. } = named;
+        let whose = Whose { principal, task, id, generation: 0 };
+        let call = self.call(question, whose).ok_or_else(Problem::unrecordable)?;
+        let caller = Caller::staying(self.parts.options.expires);
+        let told = match Box::pin(self.parts.gate.propose(call.clone(), caller)).await {
+            Ok(Proposed::Held(held)) => match self.open(named, 0, Some(&held)).await {
+                Ok(row) => return Ok(Proposal::Held(Box::new(row))),
+                Err(problem) => {
+                    // Nobody would ever hear of it. If others wait for it, it stays.
+                    let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
+                        self.parts.gate.withdraw(call).await;
+                    return Err(problem);
+                }
+            },
+            Ok(Proposed::Admitted(Admission::Run(permitted))) => Told::AtOnce(hand_out(permitted).await),
+            // It was handed out: to somebody who asked at the same time, or so long ago that the row is gone.
+            Ok(Proposed::Admitted(Admission::Replay(_result, delivery))) => {
+                drop(delivery);
+                match self.read(id).await? {
+                    Some(row) => return Ok(Proposal::Held(Box::new(row))),
+                    None => Told::AtOnce(Answer::used_up()),
+                }
+            }
+            Err(rejection) => match finality(&rejection) {
+                Finality::Final => Told::AtOnce(Answer::refused(&rejection)),
+                Finality::Passing => Told::Trouble(rejection),
+            },
+        };
+        Ok(Proposal::Told(Box::new(told)))
+    }
+
+    /// Puts a question on record; the one that is there, if it is the same.
+    pub(crate) async fn open(
+        &self,
+        named: &Named,
+        generation: u32,
+        held: Option<&HeldCall>,
+    ) -> Result<Row, Problem> {
+        let mut content = Content::new(named.question.clone(), self.decide_by());
+        content.generation = generation;
+        content.callback.clone_from(&named.callback);
+        content.hold = held.map(|held| held.id.0);
+        content.review_url = held.and_then(|held| held.hold.review_url.clone());
+        let now = OperationChange {
+            state: if named.told { OperationState::Waiting } else { OperationState::Asked },
+            thread: held.map(|held| held.hold.thread.clone()),
+            content: packed(&content).map_err(|error| unrecordable(&error))?,
+            owner: named.told.then(|| self.parts.owner.clone()),
+            expires_at: self.forget_at(content.decide_by),
+        };
+        let (id, principal, task) = (named.id.clone(), named.principal.clone(), named.task.clone());
+        let new = NewOperation { id, principal, task, now, at: self.now() };
+        match self.parts.journal.open_operation(new).await.map_err(|error| unrecordable(&error))? {
+            OpenedOperation::Mine(operation) => Ok(Row { operation, content }),
+            OpenedOperation::There(operation) => {
+                let row = self.row(operation).ok_or_else(Problem::not_found)?;
+                self.same(row, named).await
+            }
+        }
+    }
+
+    fn decide_by(&self) -> Timestamp {
+        self.after(self.parts.options.expires)
+    }
+
+    /// What was decided in the last moment is kept as well.
+    fn forget_at(&self, decide_by: Timestamp) -> Timestamp {
+        let kept =
+            jiff::SignedDuration::try_from(self.parts.options.kept).unwrap_or(jiff::SignedDuration::MAX);
+        decide_by.saturating_add(kept).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Waits for the last word until `until`; then the caller knows the number, and the question goes on without it.
+    pub(crate) async fn wait(self: &Arc<Self>, id: &OperationId, until: Timestamp) -> Result<Told, Problem> {
+        loop {
+            let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
+            if row.state() == OperationState::Answered {
+                let answer = self.repeat(row.clone()).await?;
+                return Ok(Told::Answered(Box::new(row), answer));
+            }
+            if self.parts.gate.is_closed() {
+                return self.tell(row).await;
+            }
+            let seat = self.drive(id, row.state() == OperationState::Waiting);
+            let mut waiter = seat.attend();
+            let left =
+                |until: Timestamp| Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
+            let is_known = row.state() == OperationState::Waiting;
+            let asked = tokio::select! {
+                () = waiter.asked(), if !is_known => true,
+                () = std::future::ready(()), if is_known => true,
+                () = self.parts.clock.sleep(left(until).max(ASKED_WITHIN)) => false,
+            };
+            let stage = if asked {
+                tokio::select! {
+                    biased;
+                    stage = waiter.over() => Some(stage),
+                    () = self.parts.clock.sleep(left(until)) => None,
+                }
+            } else {
+                None
+            };
+            match stage {
+                None => {
+                    waiter.seat().tell();
+                    let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
+                    return self.tell(row).await;
+                }
+                Some(Stage::NotYet(Rejection::Pending { .. })) => {}
+                Some(Stage::NotYet(rejection)) => return Ok(Told::Trouble(rejection)),
+                Some(Stage::Over | Stage::Asking | Stage::Held | Stage::Running) => {
+                    // The row may be with another process.
+                    drop(waiter);
+                    let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
+                    if row.state() == OperationState::Running {
+                        if left(until).is_zero() {
+                            return Ok(Told::Pending(Box::new(row)));
+                        }
+                        self.parts.clock.sleep(LOOK_AGAIN.min(left(until))).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The caller is about to be told the number: that is durable before.
+    async fn tell(self: &Arc<Self>, mut row: Row) -> Result<Told, Problem> {
+        for _ in 0..ATTEMPTS_MAX {
+            match row.state() {
+                OperationState::Answered => {
+                    let answer = self.repeat(row.clone()).await?;
+                    return Ok(Told::Answered(Box::new(row), answer));
+                }
+                OperationState::Waiting | OperationState::Running => {
+                    return Ok(Told::Pending(Box::new(row)));
+                }
+                OperationState::Asked => {}
+            }
+            let becomes = Becomes {
+                state: OperationState::Waiting,
+                owner: Some(self.parts.owner.clone()),
+                ..Self::becomes(&row)
+            };
+            match self.write(&row, becomes).await.map_err(|error| unrecordable(&error))? {
+                Moved::Yes => {
+                    // The driver may have ended in between, believing that nobody comes back.
+                    if !self.parts.gate.is_closed() {
+                        self.drive(row.id(), true);
+                    }
+                    return Ok(Told::Pending(Box::new(row)));
+                }
+                Moved::No => row = self.read(row.id()).await?.ok_or_else(Problem::not_found)?,
+            }
+        }
+        Err(Problem::unrecordable())
+    }
+
+    /// The answer that is on record, as often as it is given.
+    pub(crate) async fn repeat(&self, mut row: Row) -> Result<Answer, Problem> {
+        for _ in 0..ATTEMPTS_MAX {
+            let answer = row.answer().cloned().ok_or_else(Problem::unrecordable)?;
+            // What the bridge ran itself cannot run again for it.
+            if !answer.is_allow() || matches!(row.content.question.mode(), Mode::Execute(_)) {
+                return Ok(answer);
+            }
+            if row.content.claimed_by.is_some() || row.content.replays >= self.parts.options.replays_max {
+                return Ok(Answer { thread: answer.thread, ..Answer::used_up() });
+            }
+            row.content.replays = row.content.replays.saturating_add(1);
+            match self.write(&row, Self::becomes(&row)).await.map_err(|error| unrecordable(&error))? {
+                Moved::Yes => return Ok(answer),
+                Moved::No => row = self.read(row.id()).await?.ok_or_else(Problem::not_found)?,
+            }
+        }
+        Err(Problem::unrecordable())
+    }
+
+    /// The row of this number, if it is this caller's.
+    pub(crate) async fn own(&self, principal: &Principal, id: &OperationId) -> Result<Row, Problem> {
+        let row = self.read(id).await?.filter(|row| row.operation.principal == *principal);
+        row.ok_or_else(Problem::not_found)
+    }
+
+    /// Withdraws a question. The row as it is then.
+    pub(crate) async fn withdraw(
+        self: &Arc<Self>,
+        principal: &Principal,
+        id: &OperationId,
+    ) -> Result<Row, Problem> {
+        let row = self.own(principal, id).await?;
+        match row.state() {
+            OperationState::Answered | OperationState::Running => return Ok(row),
+            OperationState::Asked | OperationState::Waiting => {}
+        }
+        if row.content.hold.is_none() && self.desk.seat(id).is_none() {
+            let withdrawn = refused_in(row.content.question.mode(), Answer::withdrawn());
+            self.answer(id, &withdrawn).await.map_err(|error| unrecordable(&error))?;
+        } else {
+            let seat = self.drive(id, false);
+            seat.cancel();
+            let mut waiter = seat.attend();
+            tokio::select! {
+                _stage = waiter.over() => {}
+                () = self.parts.clock.sleep(WITHDRAWN_WITHIN) => {}
+            }
+        }
+        self.own(principal, id).await
+    }
+
+    /// Hands a yes to one of those who want to act on it.
+    pub(crate) async fn claim(
+        &self,
+        principal: &Principal,
+        id: &OperationId,
+        claimant: &str,
+    ) -> Result<Told, Problem> {
+        let mut row = self.own(principal, id).await?;
+        let claimant = fingerprint(claimant);
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(answer) = row.answer().cloned() else {
+                return Ok(Told::Pending(Box::new(row)));
+            };
+            if !answer.is_allow() {
+                return Ok(Told::Answered(Box::new(row), answer));
+            }
+            if let Mode::Execute(_) = row.content.question.mode() {
+                return Err(Problem::new(
+                    StatusCode::CONFLICT,
+                    "the bridge ran this itself; there is nothing to claim",
+                ));
+            }
+            match &row.content.claimed_by {
+                Some(by) if *by == claimant => return Ok(Told::Answered(Box::new(row), answer)),
+                Some(_) => {
+                    let used_up = Answer { thread: answer.thread, ..Answer::used_up() };
+                    return Ok(Told::Answered(Box::new(row), used_up));
+                }
+                None => row.content.claimed_by = Some(claimant.clone()),
+            }
+            match self.write(&row, Self::becomes(&row)).await.map_err(|error| unrecordable(&error))? {
+                Moved::Yes => return Ok(Told::Answered(Box::new(row), answer)),
+                Moved::No => row = self.own(principal, id).await?,
+            }
+        }
+        Err(Problem::unrecordable())
+    }
+}
+
+enum Proposal {
+    Told(Box<Told>),
+    Held(Box<Row>),
+}
+
+/// The review that a row waits for.
+pub(crate) fn thread_of(row: &Row) -> Option<&ThreadId> {
+    row.operation.now.thread.as_ref()
+}

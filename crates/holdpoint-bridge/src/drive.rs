@@ -1,0 +1,298 @@
+//! From a question to its last word, whether or not its caller waits: one driver of this process for each.
+
+use crate::{
+    answer::{Answer, Finality, Happened, finality},
+    content::Mode,
+    desk::{Entered, Seat, Stage},
+    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, Shared},
+    run::{Run, hand_out, refused_in, unpacked, unsent},
+};
+use holdpoint_core::{
+    Admission, Caller, HeldCall, Interest, JournalError, Moved, OperationId, OperationState, PermittedCall,
+    Proposed, Rejection, ToolCall, Unavailable, Withdrawal,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Before a question that its caller was told of is gone on with again.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Writes of a last word that fail are made again, so often, with a pause.
+const WRITES_MAX: usize = 5;
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// The driver of an operation; a new one if there is none. `told`: its caller knows its number.
+    pub(crate) fn drive(self: &Arc<Self>, id: &OperationId, told: bool) -> Arc<Seat> {
+        match self.desk.enter(id, told) {
+            Entered::Taken(seat) => seat,
+            Entered::Driver(seat, interest) => {
+                let (shared, id, own) = (Arc::clone(self), id.clone(), Arc::clone(&seat));
+                self.running.spawn(async move {
+                    let driving = Driving { shared: &shared, id: &id, seat: &own, interest };
+                    let last = Box::pin(driving.to_the_end()).await;
+                    shared.desk.leave(&id, &own, last);
+                    shared.deliver(&id).await;
+                });
+                seat
+            }
+        }
+    }
+}
+
+struct Driving<'a> {
+    shared: &'a Shared,
+    id: &'a OperationId,
+    seat: &'a Seat,
+    interest: Interest,
+}
+
+impl Driving<'_> {
+    /// As long as somebody wants to know.
+    async fn to_the_end(&self) -> Stage {
+        loop {
+            let stage = match self.once().await {
+                Ok(stage) => stage,
+                Err(error) => {
+                    tracing::error!(%error, "the journal failed");
+                    Stage::NotYet(Rejection::Unavailable { what: Unavailable::Journal, thread: None })
+                }
+            };
+            let goes_on = matches!(stage, Stage::NotYet(_)) && self.seat.is_told();
+            if !goes_on || self.shared.parts.gate.is_closed() {
+                return stage;
+            }
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return stage,
+                () = self.shared.parts.clock.sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    async fn once(&self) -> Result<Stage, JournalError> {
+        let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
+            return Ok(Stage::Over);
+        };
+        let Some(row) = self.shared.row(operation) else {
+            return Ok(Stage::Over);
+        };
+        let mode = row.content.question.mode();
+        let interrupted = match row.state() {
+            OperationState::Answered => return Ok(Stage::Over),
+            OperationState::Asked | OperationState::Waiting => false,
+            OperationState::Running if self.shared.is_owned(&row).await? => return Ok(Stage::Over),
+            OperationState::Running => true,
+        };
+        let Some(call) = self.shared.call_of(&row) else {
+            return self.last_word(refused_in(mode, other_configuration(&row))).await;
+        };
+        let admitted = match row.content.hold() {
+            Some(hold) => {
+                self.seat.is_at(Stage::Held);
+                Box::pin(self.shared.parts.gate.admit_held(call.clone(), hold, self.caller(&row))).await
+            }
+            // Nobody was asked, so nobody can tell.
+            None if interrupted => Err(Rejection::OutcomeUnknown { thread: None, effect: None }),
+            None => match Box::pin(self.ask(&row, call.clone())).await? {
+                Asked::Held(hold) => {
+                    self.seat.is_at(Stage::Held);
+                    Box::pin(self.shared.parts.gate.admit_held(call.clone(), hold, self.caller(&row))).await
+                }
+                Asked::Admitted(admitted) => *admitted,
+                Asked::ByAnother => return Ok(Stage::Over),
+            },
+        };
+        let answer = match admitted {
+            // It was begun once, so it is not begun again.
+            Ok(Admission::Run(permitted)) if interrupted => {
+                let (_call, _receipt, completion) = permitted.into_parts();
+                let told = Answer::refused(&completion.outcome_unknown());
+                completion.lose().await;
+                refused_in(mode, told)
+            }
+            Ok(Admission::Run(permitted)) => match mode {
+                Mode::Check => hand_out(permitted).await,
+                Mode::Execute(_) => match Box::pin(self.run(permitted)).await? {
+                    Some(answer) => answer,
+                    None => return Ok(Stage::Over),
+                },
+            },
+            Ok(Admission::Replay(result, delivery)) => {
+                // Kept, for whoever asks again.
+                drop(delivery);
+                unpacked(&result).unwrap_or_else(Answer::used_up)
+            }
+            Err(rejection) => match self.refused(&row, call, rejection).await {
+                Refused::Finally(answer) => refused_in(mode, answer),
+                Refused::ForNow(rejection) => return Ok(Stage::NotYet(rejection)),
+            },
+        };
+        self.last_word(answer).await
+    }
+
+    /// As long as the operation lives.
+    fn caller(&self, row: &Row) -> Caller {
+        let left = row.content.decide_by.duration_since(self.shared.now());
+        Caller {
+            patience: left.try_into().unwrap_or(Duration::ZERO),
+            at_most: None,
+            interest: self.interest.clone(),
+            definitions: None,
+            onlooker: None,
+            standing: self.shared.parts.standing.clone(),
+            probe: None,
+        }
+    }
+
+    /// Asks Gate. What waits for a person is on record when this returns.
+    async fn ask(&self, row: &Row, call: ToolCall) -> Result<Asked, JournalError> {
+        match self.shared.parts.gate.propose(call, self.caller(row)).await {
+            Ok(Proposed::Held(held)) => self.note(&held).await,
+            Ok(Proposed::Admitted(admission)) => Ok(Asked::Admitted(Box::new(Ok(admission)))),
+            Err(rejection) => Ok(Asked::Admitted(Box::new(Err(rejection)))),
+        }
+    }
+
+    async fn note(&self, held: &HeldCall) -> Result<Asked, JournalError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
+                return Ok(Asked::ByAnother);
+            };
+            let Some(mut row) = self.shared.row(operation) else {
+                return Ok(Asked::ByAnother);
+            };
+            match row.state() {
+                OperationState::Asked | OperationState::Waiting => {}
+                OperationState::Running | OperationState::Answered => return Ok(Asked::ByAnother),
+            }
+            row.content.hold = Some(held.id.0);
+            row.content.review_url.clone_from(&held.hold.review_url);
+            let becomes = Becomes { thread: Some(held.hold.thread.clone()), ..Inner::becomes(&row) };
+            match self.shared.write(&row, becomes).await? {
+                Moved::Yes => return Ok(Asked::Held(held.id)),
+                Moved::No => {}
+            }
+        }
+        Ok(Asked::ByAnother)
+    }
+
+    /// Runs what was permitted. `None`: somebody else does, or did, or the caller withdrew it.
+    async fn run(&self, permitted: PermittedCall) -> Result<Option<Answer>, JournalError> {
+        let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
+            unsent(permitted, &Answer::withdrawn().happened(Happened::No)).await;
+            return Ok(None);
+        };
+        let Some(row) = self.shared.row(operation) else {
+            unsent(permitted, &Answer::expired().happened(Happened::No)).await;
+            return Ok(None);
+        };
+        let Some((target, tool)) = self.shared.tool_of(&row.content.question) else {
+            let told =
+                Answer::denied("mismatch", "The target is not configured any more. It did not run.", "no");
+            let told = told.happened(Happened::No);
+            unsent(permitted, &told).await;
+            return Ok(Some(told));
+        };
+        let run = Run { target, tool, id: self.id };
+        let prepared = run.prepare(&self.shared.to_targets, permitted.call()).await;
+        let (request, connection) = match prepared {
+            Ok(prepared) => prepared,
+            Err(told) => {
+                unsent(permitted, &told).await;
+                return Ok(Some(told));
+            }
+        };
+        // Durable before the target sees a byte: of all who were permitted, for whatever reason, one sends.
+        match self.begin().await {
+            Ok(Begun::Here) => {
+                self.seat.is_at(Stage::Running);
+                Ok(Some(run.send(permitted, request, connection).await))
+            }
+            Ok(Begun::Elsewhere) => {
+                let told = Answer::denied("already_done", "Another request runs this, or ran it.", "no");
+                unsent(permitted, &told.happened(Happened::No)).await;
+                Ok(None)
+            }
+            Err(error) => {
+                let told = Answer::denied(
+                    "unavailable",
+                    "The call could not be recorded. It did not run.",
+                    "ask_again",
+                );
+                unsent(permitted, &told.happened(Happened::No)).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Begun, JournalError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let operation = self.shared.parts.journal.operation(self.id).await?;
+            let Some(row) = operation.and_then(|operation| self.shared.row(operation)) else {
+                return Ok(Begun::Elsewhere);
+            };
+            match row.state() {
+                OperationState::Asked | OperationState::Waiting => {}
+                OperationState::Running | OperationState::Answered => return Ok(Begun::Elsewhere),
+            }
+            let becomes = Becomes {
+                state: OperationState::Running,
+                owner: Some(self.shared.parts.owner.clone()),
+                ..Inner::becomes(&row)
+            };
+            match self.shared.write(&row, becomes).await? {
+                Moved::Yes => return Ok(Begun::Here),
+                Moved::No => {}
+            }
+        }
+        Ok(Begun::Elsewhere)
+    }
+
+    async fn refused(&self, row: &Row, call: ToolCall, rejection: Rejection) -> Refused {
+        let is_over = row.content.decide_by <= self.shared.after(Duration::from_secs(1));
+        match (finality(&rejection), &rejection) {
+            (Finality::Final, _) => Refused::Finally(Answer::refused(&rejection)),
+            (Finality::Passing, Rejection::Pending { .. }) if is_over => {
+                // An approval that came later would be nobody's. If others wait for it, it stays.
+                let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
+                    self.shared.parts.gate.withdraw(call).await;
+                Refused::Finally(Answer::expired())
+            }
+            (Finality::Passing, _) => Refused::ForNow(rejection),
+        }
+    }
+
+    /// Writes the answer down. What came of a run must not be lost for a moment's trouble.
+    async fn last_word(&self, answer: Answer) -> Result<Stage, JournalError> {
+        let mut written = self.shared.answer(self.id, &answer).await;
+        for _ in 1..WRITES_MAX {
+            if written.is_ok() {
+                break;
+            }
+            self.shared.parts.clock.sleep(WRITE_PAUSE).await;
+            written = self.shared.answer(self.id, &answer).await;
+        }
+        written.map(|()| Stage::Over)
+    }
+}
+
+/// What it was about is not configured any more.
+fn other_configuration(row: &Row) -> Answer {
+    let thread = row.operation.now.thread.clone();
+    let detail = "What this is about is not configured any more. It did not run.";
+    Answer { thread: thread.map(|thread| thread.to_string()), ..Answer::denied("mismatch", detail, "no") }
+}
+
+enum Asked {
+    Held(holdpoint_core::HoldId),
+    Admitted(Box<Result<Admission, Rejection>>),
+    ByAnother,
+}
+
+enum Begun {
+    Here,
+    Elsewhere,
+}
+
+enum Refused {
+    Finally(Answer),
+    ForNow(Rejection),
+}
