@@ -145,6 +145,11 @@ impl House {
         Ok(server)
     }
 
+    /// The bridge alone, in front of the Gate that the configuration names.
+    pub fn bridge(&self) -> Result<Server> {
+        self.start(&["bridge", "--config", &self.config().display().to_string()])
+    }
+
     fn start(&self, arguments: &[&str]) -> Result<Server> {
         let listen = ["--listen", "127.0.0.1:0", "--json"];
         Server::start(&mut self.command(&[arguments, &listen[..]].concat()))

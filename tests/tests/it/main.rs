@@ -8,6 +8,7 @@ mod asking;
 mod asking_back;
 mod bad_messages;
 mod bad_setup;
+mod bridge;
 mod callers;
 mod callers_oauth;
 mod cancelled;

@@ -1,0 +1,176 @@
+//! The agent API, as recipes for Gate speak it.
+
+use crate::house::{House, json_request, request};
+use holdpoint_testkit::{SubmitScript, Verdict};
+use http::Method;
+use serde_json::{Value, json};
+
+fn question() -> Value {
+    json!({
+        "workflow_name": "Customer Support", "task_label": "Refund #8821", "tool_name": "issue_refund",
+        "subject": "Issue refund of $500", "preview": "p", "risk_level": "high", "summary": ["a"],
+        "payload": { "amount": 500 }, "images": [], "something_new": true,
+    })
+}
+
+const REQUESTS: &str = "/api/agent/tasks/task%2Fabc.1/requests";
+
+#[tokio::test(start_paused = true)]
+async fn what_rules_decide_is_said_in_their_words() {
+    let house = House::new();
+    for (script, status) in
+        [(SubmitScript::Allow, "allow"), (SubmitScript::Reject(Some("rule".into())), "reject")]
+    {
+        house.approver.on_submit(script);
+        let said = house.send(json_request(REQUESTS, &question())).await;
+        assert_eq!((said.status.as_u16(), said.body["status"].as_str()), (200, Some(status)));
+        assert_eq!(said.body["task_id"], "task/abc.1");
+        assert!(said.body.get("thread_id").is_none());
+    }
+    let asked = house.approver.submitted();
+    assert_eq!(
+        (asked[0].ask.subject.as_str(), asked[0].task.as_str()),
+        ("Issue refund of $500", "task/abc.1")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_held_and_its_yes_needs_no_token() {
+    let house = House::new();
+    house.approver.decide("THR-1", Verdict::Approve);
+    house.approver.decide("THR-2", Verdict::Reject(Some("no".into())));
+    let yes = house.send(json_request(REQUESTS, &question())).await;
+    assert_eq!((yes.body["status"].as_str(), yes.body["thread_id"].as_str()), (Some("allow"), Some("THR-1")));
+    let no = house.send(json_request(REQUESTS, &question())).await;
+    assert_eq!((no.body["status"].as_str(), no.body["message"].as_str()), (Some("reject"), Some("no")));
+    assert_eq!(
+        house.approver.opened().len(),
+        2,
+        "what was answered may have been acted upon: it is asked anew"
+    );
+    assert_eq!(house.approver.redeemed().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_waits_and_its_yes_has_a_token_that_is_good_once() {
+    let house = House::new();
+    let held = house.send(json_request(&format!("{REQUESTS}?wait=1"), &question())).await;
+    assert_eq!(held.body["status"], "pending_review");
+    let again = house.send(json_request(&format!("{REQUESTS}?wait=1"), &question())).await;
+    assert_eq!(again.body["thread_id"], held.body["thread_id"], "while it is open, the same request joins");
+    let by_thread = "/api/agent/decisions?thread_id=THR-1&wait=2";
+    assert_eq!(house.get(by_thread).await.body["status"], "pending_review");
+    house.approver.decide("THR-1", Verdict::Approve);
+    let yes = house.get(by_thread).await;
+    assert_eq!(
+        (yes.body["status"].as_str(), yes.body["task_id"].as_str()),
+        (Some("approved"), Some("task/abc.1"))
+    );
+    let by_task = house.get("/api/agent/decisions?task_id=task/abc.1").await;
+    assert_eq!(by_task.body["status"], "approved");
+    let token = yes.body["approval_token"].as_str().unwrap();
+    let validate = |task: &str, token: &str| {
+        json_request("/api/agent/approvals/validate", &json!({ "task_id": task, "signature": token }))
+    };
+    let wrong = format!("{}0", &token[..token.len() - 1]);
+    let wrong = if wrong == token { format!("{}1", &token[..token.len() - 1]) } else { wrong };
+    for (task, token) in
+        [("task-other", token), ("task/abc.1", &*wrong), ("task/abc.1", "hpt_"), ("task/abc.1", "")]
+    {
+        let refused = house.send(validate(task, token)).await;
+        assert_eq!((refused.status.as_u16(), &refused.body["valid"]), (400, &json!(false)), "{task} {token}");
+    }
+    assert_eq!(house.send_as("bob", validate("task/abc.1", token)).await.body["valid"], false);
+    let (one, two) =
+        tokio::join!(house.send(validate("task/abc.1", token)), house.send(validate("task/abc.1", token)));
+    let valid = [&one, &two].iter().filter(|said| said.body["valid"] == true).count();
+    assert_eq!(valid, 1);
+    let used = house.send(validate("task/abc.1", token)).await;
+    assert_eq!((used.status.as_u16(), used.body["reason"].as_str()), (400, Some("used")));
+    let after = house.get(by_thread).await;
+    assert_eq!((after.body["status"].as_str(), after.body.get("approval_token")), (Some("approved"), None));
+    assert_eq!(house.approver.redeemed().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_request_with_a_key_is_the_same_request() {
+    let house = House::new();
+    house.approver.decide("THR-1", Verdict::Approve);
+    for _ in 0..3 {
+        let mut asked = json_request(REQUESTS, &question());
+        asked.headers_mut().insert("idempotency-key", "retry".parse().unwrap());
+        assert_eq!(house.send(asked).await.body["status"], "allow");
+    }
+    assert_eq!((house.approver.opened().len(), house.approver.redeemed().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_goes_into_its_review_when_it_was_asked_for() {
+    let house = House::new();
+    house.send(json_request(&format!("{REQUESTS}?wait=1"), &question())).await;
+    let events = "/api/agent/tasks/task%2Fabc.1/events";
+    let revision = json!({
+        "event_type": "revision.task/abc.1.THR-1", "event_summary": "less",
+        "payload": { "revision": {
+            "revision_id": "rev-002", "workflow_name": "Customer Support", "task_label": "Refund #8821",
+            "tool_name": "issue_refund", "subject": "Refund 5", "request_payload": { "amount": 5 },
+        } },
+    });
+    assert_eq!(house.send(json_request(events, &revision)).await.status, 400, "nobody asked for changes");
+    house.approver.decide("THR-1", Verdict::RequestChanges(Some("less, please".into())));
+    let poll = "/api/agent/decisions?thread_id=THR-1&wait=5";
+    let feedback = house.get(poll).await;
+    assert_eq!(
+        (feedback.body["status"].as_str(), feedback.body["message"].as_str()),
+        (Some("pending_review"), Some("less, please"))
+    );
+    house.approver.decide("THR-1", Verdict::ApproveProposal { revision: 1 });
+    assert_eq!(house.send(json_request(events, &revision)).await.status, 201);
+    assert_eq!(
+        house.send(json_request(events, &revision)).await.status,
+        201,
+        "the same again is nothing new"
+    );
+    let revised = house.approver.revised();
+    assert_eq!(revised.len(), 1);
+    assert_eq!(
+        (revised[0].1.ask.subject.as_str(), revised[0].1.ask.payload.get()),
+        ("Refund 5", r#"{"amount":5}"#)
+    );
+    assert_eq!(house.get(poll).await.body["status"], "approved");
+    assert_eq!(house.approver.redeemed().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_passed_on_as_they_are() {
+    let house = House::new();
+    let events = "/api/agent/tasks/task-1/events";
+    let event =
+        json!({ "event_type": "task.started", "event_summary": "x", "payload": { "a": 1 }, "images": [] });
+    let said = house.send(json_request(events, &event)).await;
+    assert_eq!((said.status.as_u16(), said.text.as_str()), (201, ""));
+    assert_eq!(*house.heard.0.lock().unwrap(), [("task-1".to_owned(), event.to_string())]);
+    let refused = json!({ "event_type": "x", "event_summary": "refuse me" });
+    assert_eq!(house.send(json_request(events, &refused)).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_is_said_in_plain_text() {
+    let house = House::new();
+    let mut incomplete = question();
+    incomplete.as_object_mut().unwrap().shift_remove("subject");
+    for (asked, status) in [
+        (json_request(REQUESTS, &incomplete), 400),
+        (json_request("/api/agent/tasks/%2e%2e/requests", &question()), 400),
+        (request(Method::GET, "/api/agent/decisions"), 400),
+        (request(Method::GET, "/api/agent/decisions?thread_id=THR-9"), 404),
+    ] {
+        let said = house.send(asked).await;
+        assert_eq!(said.status.as_u16(), status);
+        assert!(said.header("content-type").starts_with("text/plain"));
+    }
+    house.approver.on_submit(SubmitScript::Fail);
+    let down = house.send(json_request(REQUESTS, &question())).await;
+    assert_eq!(down.status, 503);
+    assert!(down.body.get("status").is_none(), "no word of it could be taken for a yes");
+}
