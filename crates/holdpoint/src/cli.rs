@@ -1,7 +1,8 @@
 //! The command line. Names and exit codes here are what scripts rely on.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use holdpoint_core::Resolution;
+use holdpoint_api::declare::HumaneDuration;
+use holdpoint_core::{Resolution, RiskLevel};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// What is logged where nobody says otherwise.
@@ -63,6 +64,15 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Check configuration files and run their cases; exit code 1 if anything is wrong
     Check(CheckArgs),
+    /// Ask for one decision, wait for it, and run a command only on a yes
+    ///
+    /// Exit codes: 0 yes, 10 no, 11 nobody has decided yet, 12 Gate or the journal cannot be used, 2 the command line is wrong. With
+    /// --run, after a yes, the exit code is the command's.
+    ///
+    /// The same request again, on the same data folder, joins the review that is open. What is approved is the very command line and
+    /// the folder that it runs in. Gate is found in the configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`; the
+    /// command does not get the key.
+    Request(RequestArgs),
     /// Say what would be asked for a call, and why
     Explain(ExplainArgs),
     /// List the reviews that wait for a decision
@@ -142,6 +152,79 @@ pub(crate) struct UpArgs {
     pub(crate) reviews_per_minute: u32,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
+}
+
+/// How much is at stake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Risk {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl From<Risk> for RiskLevel {
+    fn from(risk: Risk) -> Self {
+        match risk {
+            Risk::Low => Self::Low,
+            Risk::Medium => Self::Medium,
+            Risk::High => Self::High,
+            Risk::Critical => Self::Critical,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RequestArgs {
+    /// The tool, by the name that Gate's rules know
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: String,
+    /// One line: what is about to happen
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) subject: String,
+    /// Short text for the list of reviews
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) preview: Option<String>,
+    /// A point for the reviewer; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) summary: Vec<String>,
+    /// How much is at stake
+    #[arg(long)]
+    pub(crate) risk: Option<Risk>,
+    /// Parameters that rules and reviewers see: a JSON object, or `@FILE`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) payload: Option<String>,
+    /// One parameter, a text; may be given several times
+    #[arg(long, value_name = "NAME=TEXT")]
+    pub(crate) field: Vec<String>,
+    /// Name of the workflow that asks; in GitHub Actions, the workflow's
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) workflow: Option<String>,
+    /// Short label of the job
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) task_label: Option<String>,
+    /// The job that this belongs to; in GitHub Actions, the job of this attempt
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<String>,
+    /// How long to wait for somebody to decide, such as 10m
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = HumaneDuration::parse)]
+    pub(crate) wait: HumaneDuration,
+    /// Run the command after `--` on a yes
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// The configuration, or the folder that holds it; without one, Gate is asked about everything
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Write the outputs of a GitHub Actions step: decision, status, thread-id
+    #[arg(long)]
+    pub(crate) github_output: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonArgs,
+    /// The command; no shell looks at it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Args, Debug)]

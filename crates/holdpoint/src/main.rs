@@ -1,6 +1,7 @@
 //! The binary: the only place where the parts are wired.
 //!
-//! Exit codes: 0 done, 1 failed (the reason is on stderr), 2 the command line is wrong, 3 somebody decided before.
+//! Exit codes: 0 done, 1 failed (the reason is on stderr), 2 the command line is wrong, 3 somebody decided before. `request` has
+//! its own.
 
 mod admin;
 mod bridge;
@@ -24,6 +25,7 @@ mod print;
 mod proxy;
 mod random;
 mod reload;
+mod request;
 mod stop;
 mod up;
 mod webhooks;
@@ -61,6 +63,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Wrap(args) => wrap::wrap(&args),
         Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Generate(args) => generate::run(&args),
+        Command::Request(args) => block_on(Threads::One, request::run(&args)),
         Command::Bridge(args) => block_on(Threads::Several, bridge::run(&args)),
         Command::Proxy(args) => block_on(Threads::One, proxy::run(&args)),
         Command::Inbox(args) => block_on(Threads::One, commands::inbox(&args)),

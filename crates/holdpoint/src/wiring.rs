@@ -336,6 +336,11 @@ impl Wiring {
         })
     }
 
+    /// The kernel.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// The key of the agent that this process is at Gate.
     pub(crate) const fn agent_key(&self) -> &ApiKey {
         &self.agent

@@ -37,6 +37,7 @@ mod neighbours;
 mod pipes;
 mod races;
 mod reload;
+mod request;
 mod resuming;
 mod reviewer;
 mod revisions;
