@@ -39,7 +39,7 @@ impl Shell {
     }
 
     /// A command that notes that it ran, and what it was told.
-    fn noting(&self, code: u8) -> [String; 5] {
+    fn noting(code: u8) -> [String; 5] {
         let note = format!("echo \"$1 ${{STACKSONA_API_KEY:-none}}\" >> \"$2\"; exit {code}");
         let texts = ["sh", "-c", &note, "sh", "production"];
         texts.map(str::to_owned)
@@ -95,14 +95,14 @@ fn status_within(child: &mut Child, patience: Duration) -> Result<Option<ExitSta
 #[test]
 fn rules_decide_at_once() -> Result<()> {
     let shell = Shell::open()?;
-    let (code, said) = shell.request("safe", "5s", &shell.noting(0))?;
+    let (code, said) = shell.request("safe", "5s", &Shell::noting(0))?;
     assert_eq!(
         (code, &said["status"], &said["ran"], shell.runs()),
         (Some(0), &json!("allowed"), &json!(true), 1)
     );
     let note = std::fs::read_to_string(shell.house.path().join("ran"))?;
     assert_eq!(note, "production none\n", "the key to Gate is not the command's");
-    let (code, said) = shell.request("never", "5s", &shell.noting(0))?;
+    let (code, said) = shell.request("never", "5s", &Shell::noting(0))?;
     assert_eq!((code, &said["decision"], &said["status"]), (Some(10), &json!("deny"), &json!("rejected")));
     assert_eq!(shell.request("safe", "5s", &[])?.0, Some(0));
     assert_eq!(shell.request("never", "5s", &[])?.0, Some(10));
@@ -113,7 +113,7 @@ fn rules_decide_at_once() -> Result<()> {
 #[test]
 fn a_person_decides_and_the_command_runs_once() -> Result<()> {
     let shell = Shell::open()?;
-    let child = shell.command("deploy", "30s", &shell.noting(7)).spawn()?;
+    let child = shell.command("deploy", "30s", &Shell::noting(7)).spawn()?;
     let thread = shell.thread()?;
     let shown = shell.house.inbox_of(1)?;
     assert_eq!(shown[0]["subject"], "Deploy 7");
@@ -122,10 +122,10 @@ fn a_person_decides_and_the_command_runs_once() -> Result<()> {
     assert_eq!((code, &said["exit_code"]), (Some(7), &json!(7)), "the exit code is the command's");
     assert_eq!((&said["thread_id"], shell.runs()), (&json!(thread), 1));
     // The same again is a new request: this one was used.
-    let (code, said) = shell.request("deploy", "200ms", &shell.noting(7))?;
+    let (code, said) = shell.request("deploy", "200ms", &Shell::noting(7))?;
     assert_eq!((code, &said["decision"], shell.runs()), (Some(11), &json!("pending"), 1));
     shell.house.reject(&shell.thread()?, "not today")?;
-    let (code, said) = shell.request("deploy", "5s", &shell.noting(7))?;
+    let (code, said) = shell.request("deploy", "5s", &Shell::noting(7))?;
     assert_eq!(code, Some(10), "it joined the review that was open");
     assert_eq!((&said["message"], shell.runs()), (&json!("not today"), 1));
     Ok(())
@@ -134,13 +134,13 @@ fn a_person_decides_and_the_command_runs_once() -> Result<()> {
 #[test]
 fn an_approval_is_for_one_command_line() -> Result<()> {
     let shell = Shell::open()?;
-    assert_eq!(shell.request("deploy", "200ms", &shell.noting(0))?.0, Some(11));
+    assert_eq!(shell.request("deploy", "200ms", &Shell::noting(0))?.0, Some(11));
     shell.house.approve(&shell.thread()?, "go")?;
-    let mut other = shell.noting(0);
+    let mut other = Shell::noting(0);
     other[4] = "staging".to_owned();
     let (code, _) = shell.request("deploy", "200ms", &other)?;
     assert_eq!((code, shell.runs()), (Some(11), 0), "another one waits for its own");
-    assert_eq!(shell.request("deploy", "5s", &shell.noting(0))?.0, Some(0));
+    assert_eq!(shell.request("deploy", "5s", &Shell::noting(0))?.0, Some(0));
     assert_eq!(shell.runs(), 1);
     Ok(())
 }
@@ -148,9 +148,9 @@ fn an_approval_is_for_one_command_line() -> Result<()> {
 #[test]
 fn two_that_ask_the_same_run_it_once() -> Result<()> {
     let shell = Shell::open()?;
-    let one = shell.command("deploy", "30s", &shell.noting(0)).spawn()?;
+    let one = shell.command("deploy", "30s", &Shell::noting(0)).spawn()?;
     let thread = shell.thread()?;
-    let two = shell.command("deploy", "30s", &shell.noting(0)).spawn()?;
+    let two = shell.command("deploy", "30s", &Shell::noting(0)).spawn()?;
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(shell.house.inbox_of(1)?.len(), 1, "the second joins");
     shell.house.approve(&thread, "go")?;
@@ -163,14 +163,14 @@ fn two_that_ask_the_same_run_it_once() -> Result<()> {
 #[test]
 fn one_that_is_killed_while_it_waits_runs_nothing_and_is_joined() -> Result<()> {
     let shell = Shell::open()?;
-    let mut child = shell.command("deploy", "30s", &shell.noting(0)).spawn()?;
+    let mut child = shell.command("deploy", "30s", &Shell::noting(0)).spawn()?;
     let thread = shell.thread()?;
     child.kill()?;
     child.wait()?;
     shell.house.approve(&thread, "go")?;
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(shell.runs(), 0, "nobody is there for whom it would run");
-    assert_eq!(shell.request("deploy", "5s", &shell.noting(0))?.0, Some(0));
+    assert_eq!(shell.request("deploy", "5s", &Shell::noting(0))?.0, Some(0));
     assert_eq!(shell.runs(), 1);
     Ok(())
 }
@@ -178,7 +178,7 @@ fn one_that_is_killed_while_it_waits_runs_nothing_and_is_joined() -> Result<()> 
 #[test]
 fn one_that_is_asked_to_end_leaves_its_review_open() -> Result<()> {
     let shell = Shell::open()?;
-    let mut child = shell.command("deploy", "30s", &shell.noting(0)).spawn()?;
+    let mut child = shell.command("deploy", "30s", &Shell::noting(0)).spawn()?;
     shell.thread()?;
     let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
     ensure!(asked.success(), "kill failed");
@@ -204,10 +204,10 @@ fn what_cannot_be_asked_or_started_is_neither_yes_nor_no() -> Result<()> {
         assert_eq!(shell.house.command(&wrong).output()?.status.code(), Some(2), "{wrong:?}");
     }
     shell.house.set_env("STACKSONA_GATE_URL", &nobody()?);
-    let (code, said) = shell.request("safe", "5s", &shell.noting(0))?;
+    let (code, said) = shell.request("safe", "5s", &Shell::noting(0))?;
     assert_eq!((code, &said["status"], shell.runs()), (Some(12), &json!("unavailable"), 0));
     shell.house.unset_env("STACKSONA_GATE_URL");
-    assert_eq!(shell.request("safe", "5s", &shell.noting(0))?.0, Some(2), "no Gate was named");
+    assert_eq!(shell.request("safe", "5s", &Shell::noting(0))?.0, Some(2), "no Gate was named");
     assert_eq!(shell.runs(), 0);
     Ok(())
 }
