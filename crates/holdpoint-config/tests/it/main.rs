@@ -11,3 +11,4 @@ mod policy;
 mod reload;
 mod shipped;
 mod templates;
+mod words;

@@ -1,5 +1,6 @@
 //! Every kind of mistake, as it is told, down to the underline.
 
+mod bridge;
 mod callers;
 mod effects;
 mod files;
