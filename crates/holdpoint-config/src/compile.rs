@@ -21,7 +21,11 @@ use holdpoint_api::declare::HumaneDuration;
 use holdpoint_core::{PolicyRevision, Tokens};
 use reconcile::Stated;
 use sha2::{Digest as _, Sha256};
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 /// What holds where an entry says nothing.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub(crate) struct Defaults {
     pub(crate) servers: HashMap<Box<str>, WaitSettings>,
     /// Methods that are refused, by server.
     pub(crate) denied_methods: HashMap<Box<str>, Vec<Glob>>,
+    /// Servers whose lists of tools are written for Copilot Studio.
+    pub(crate) for_copilot_studio: HashSet<Box<str>>,
     pub(crate) unmatched: Unmatched,
 }
 
@@ -44,6 +50,7 @@ impl Default for Defaults {
             waits: WaitSettings::default(),
             servers: HashMap::new(),
             denied_methods: HashMap::new(),
+            for_copilot_studio: HashSet::new(),
             unmatched: Unmatched::Gate,
         }
     }
@@ -171,10 +178,11 @@ impl Compiler {
         }
         let defaults = self.defaults.terms();
         let revision = revision(&defaults, &servers, &self.defaults.denied_methods);
-        let Defaults { waits, servers: waits_of_servers, denied_methods, .. } = self.defaults;
+        let Defaults { waits, servers: waits_of_servers, denied_methods, for_copilot_studio, .. } =
+            self.defaults;
         let waits = ServerWaits { servers: waits_of_servers, others: waits };
         let engine = self.engine.finish();
-        Table { servers, unmatched, defaults, waits, denied_methods, engine, revision }
+        Table { servers, unmatched, defaults, waits, denied_methods, for_copilot_studio, engine, revision }
     }
 }
 

@@ -60,8 +60,8 @@ pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{
     AuditSettings, BridgeSettings, CallbackSettings, CallerSettings, Config, Credentials, Declined,
-    GateSettings, HoldSettings, JournalSettings, OAuthIssuer, ServerEra, ServerSettings, Sharers,
-    TargetContent, TargetPath, TargetSettings, TargetSource, TargetToolSettings, TimelineResults,
+    GateSettings, HoldSettings, JournalSettings, OAuthIssuer, ServerCompat, ServerEra, ServerSettings,
+    Sharers, TargetContent, TargetPath, TargetSettings, TargetSource, TargetToolSettings, TimelineResults,
     TimelineSettings, WaitMode, WaitSettings, WebhookSettings,
 };
 pub use watch::FilesRead;

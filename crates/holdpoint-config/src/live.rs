@@ -2,7 +2,7 @@
 
 use crate::{
     policy::{Action, PolicySet},
-    settings::WaitSettings,
+    settings::{ServerCompat, WaitSettings},
 };
 use holdpoint_core::{Plan, PlanError, Policy, PolicyRevision, ToolCall};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -47,6 +47,12 @@ impl LivePolicy {
     #[must_use]
     pub fn denies_method(&self, server: &str, method: &str) -> bool {
         self.current().denies_method(server, method)
+    }
+
+    /// See [`PolicySet::compat_of`].
+    #[must_use]
+    pub fn compat_of(&self, server: &str) -> Option<ServerCompat> {
+        self.current().compat_of(server)
     }
 }
 

@@ -6,13 +6,18 @@ use crate::{
     glob::{Glob, fold, is_folded},
     mapping::{Asking, Mapping, Payload, Said},
     secret::FingerprintKey,
-    settings::WaitSettings,
+    settings::{ServerCompat, WaitSettings},
     template::{Engine, Lines, Scope},
     terms::Terms,
 };
 use holdpoint_core::{EntryName, Plan, PlanError, Policy, PolicyRevision, Tokens, ToolCall, ToolWarning};
 use minijinja::Environment;
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// Who the reviewer sees asking where nothing else is said.
 pub(crate) const WORKFLOW_NAME: &str = "Holdpoint";
@@ -49,6 +54,8 @@ pub(crate) struct Table {
     pub(crate) waits: ServerWaits,
     /// Methods beside `tools/call` that are refused, by server; folded.
     pub(crate) denied_methods: HashMap<Box<str>, Vec<Glob>>,
+    /// Servers whose lists of tools are written for Copilot Studio. Decides about no call.
+    pub(crate) for_copilot_studio: HashSet<Box<str>>,
     pub(crate) engine: Environment<'static>,
     pub(crate) revision: PolicyRevision,
 }
@@ -230,6 +237,7 @@ impl PolicySet {
             defaults: Terms::default(),
             waits: ServerWaits::default(),
             denied_methods: HashMap::new(),
+            for_copilot_studio: HashSet::new(),
             engine: engine.finish(),
             revision: PolicyRevision::new("gate-everything"),
         };
@@ -271,6 +279,12 @@ impl PolicySet {
             let method = fold(method);
             denied.iter().any(|glob| glob.matches(&method))
         })
+    }
+
+    /// Which clients the list of tools of `server` is written for. `None`: it passes as the server says it.
+    #[must_use]
+    pub fn compat_of(&self, server: &str) -> Option<ServerCompat> {
+        self.table.for_copilot_studio.contains(server).then_some(ServerCompat::CopilotStudio)
     }
 
     /// What would be done with `call`, and why.

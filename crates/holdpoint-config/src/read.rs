@@ -17,7 +17,7 @@ use crate::{
     },
     source::{FileId, Sources, check_folder},
     watch::{ENDINGS, config_files},
-    written::{Hold, HoldpointFile, ToolsFile},
+    written::{Hold, HoldpointFile, ServerCompat, ToolsFile},
 };
 use holdpoint_api::declare::{GateDeclaration, HumaneDuration};
 use holdpoint_core::ServerName;
@@ -211,6 +211,14 @@ impl<'e> Reader<'e> {
                 .map(|(name, server)| {
                     let denied = denied_methods(&server.value.methods.deny, &mut self.findings);
                     (name.value.as_str().into(), denied)
+                })
+                .collect(),
+            for_copilot_studio: written
+                .servers
+                .0
+                .iter()
+                .filter_map(|(name, server)| match server.value.compat.as_ref()?.value {
+                    ServerCompat::CopilotStudio => Some(name.value.as_str().into()),
                 })
                 .collect(),
             unmatched: written.unmatched,

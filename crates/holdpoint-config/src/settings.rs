@@ -190,6 +190,13 @@ pub enum ServerEra {
     Modern,
 }
 
+/// Which clients a server's list of tools is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerCompat {
+    /// Those that read the part of JSON Schema that Copilot Studio reads.
+    CopilotStudio,
+}
+
 /// Who keeps holds in one journal.
 #[derive(Clone, Copy, Debug)]
 pub enum Sharers<'a> {

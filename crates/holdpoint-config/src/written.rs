@@ -13,7 +13,7 @@ pub(crate) use bridge::{Bridge, Callbacks, Target, TargetMethod, TargetTool, Tar
 pub(crate) use cases::{Case, CasesFile, ExpectedPlan, ExpectedRequest};
 pub(crate) use effect::{Reconcile, WrittenEffect};
 pub(crate) use holdpoint::{
-    Audit, Callers, Declined, Gate, Hold, HoldpointFile, Journal, OAuth, OwnHold, Server, ServerEra,
-    ShownResults, Timeline, TokenRule, Unmatched, WaitMode, Webhook,
+    Audit, Callers, Declined, Gate, Hold, HoldpointFile, Journal, OAuth, OwnHold, Server, ServerCompat,
+    ServerEra, ShownResults, Timeline, TokenRule, Unmatched, WaitMode, Webhook,
 };
 pub(crate) use tools::{PayloadField, Risk, ToolEntry, ToolsFile, WrittenAction};

@@ -1,4 +1,4 @@
-use crate::Waits;
+use crate::{Compat, Waits};
 use holdpoint_core::ServerName;
 use std::fmt;
 
@@ -32,6 +32,11 @@ pub trait ToolActions: fmt::Debug + Send + Sync {
     /// Whether what is said by `method` is refused: any but `tools/call`.
     fn denies(&self, _server: &ServerName, _method: &str) -> bool {
         false
+    }
+
+    /// Which clients the list of tools of `server` is written for.
+    fn compat(&self, _server: &ServerName) -> Compat {
+        Compat::AsStated
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::{
     actions::{Action, ToolActions},
     catalog::{Catalog, ListError, NoTool, Schemas, Tool, ToolSource},
+    compat::Compat,
     message::{
-        CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Single,
-        TOOLS_CALL, bare,
+        CallFrame, CallMessage, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, IdKey, METHOD_NOT_FOUND,
+        Single, TOOLS_CALL, bare,
     },
     pins::Pins,
     reply::{self, Ended},
@@ -68,6 +69,14 @@ impl Guard {
             Single::Call(_) | Single::Answer => None,
         })?;
         Some(if messages.len() == 1 { Denied::One(method, id) } else { Denied::AmongOthers(method) })
+    }
+
+    /// The lists of tools that are asked for, where they are written for clients that read only a part of what servers say.
+    pub(crate) fn rewritten_lists(&self, messages: &[Single<'_>]) -> Vec<IdKey> {
+        match self.actions.compat(&self.server) {
+            Compat::AsStated => Vec::new(),
+            Compat::CopilotStudio => messages.iter().filter_map(list_asked_for).collect(),
+        }
     }
 
     pub(crate) fn catalog(&self, schemas: &Arc<Schemas>) -> Catalog {
@@ -170,6 +179,14 @@ impl Guard {
         let arguments = message.arguments.map_or_else(Arguments::absent, Arguments::unread);
         let call = ToolCall { arguments, definition, warning, ..self.call(principal, task.clone(), name) };
         Some((call, tool))
+    }
+}
+
+/// The id of a request for a list of tools; `None`: it is none.
+fn list_asked_for(message: &Single<'_>) -> Option<IdKey> {
+    match message {
+        Single::Other { method, id: Some(id), .. } if method == "tools/list" => IdKey::read(id),
+        Single::Other { .. } | Single::Call(_) | Single::Answer => None,
     }
 }
 

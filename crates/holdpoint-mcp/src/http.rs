@@ -34,6 +34,7 @@ mod checks;
 mod early;
 mod leash;
 mod own;
+mod rewrite;
 mod run;
 mod session;
 mod sse;
@@ -47,7 +48,7 @@ pub(crate) use checks::{Refusal, accepts_stream, decoded, encoded, session_id, s
 pub(crate) use own::answer_in;
 pub(crate) use sse::{Event, Events, StreamError, message as event};
 
-use self::tasks::Discovery;
+use self::rewrite::Rewrite;
 use crate::{
     Era, Guard,
     catalog::Schemas,
@@ -318,10 +319,12 @@ impl Proxy {
             return answered;
         }
         let bytes = &for_the_server(messages, bytes);
-        if self.is_discovery(messages) == Discovery::Ours {
-            return Box::pin(self.discover(parts, bytes.clone(), &session)).await;
+        match self.rewrite_of(messages) {
+            Rewrite::Nothing => self.pass(parts, bytes.clone(), &session, client).await,
+            rewrite @ (Rewrite::Discovery | Rewrite::Lists(..)) => {
+                Box::pin(self.rewritten(parts, bytes.clone(), &session, rewrite)).await
+            }
         }
-        self.pass(parts, bytes.clone(), &session, client).await
     }
 
     /// A stream that answers no call ends with what it was opened with. The answer to a call that was let in is its caller's.

@@ -21,6 +21,7 @@
 mod actions;
 mod bridge;
 mod catalog;
+mod compat;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod guard;
@@ -42,6 +43,7 @@ mod waiting;
 
 pub use actions::{Action, GateEverything, ToolActions};
 pub use bridge::Era;
+pub use compat::Compat;
 pub use guard::{Guard, Place};
 pub use pins::{MemoryPins, Pinned, Pins, PinsError};
 pub use survey::{StatedTool, Survey, SurveyError, survey_address, survey_command};

@@ -19,6 +19,7 @@ mod call;
 mod child;
 mod lines;
 mod link;
+mod lists;
 mod outbox;
 mod own;
 mod process_io;

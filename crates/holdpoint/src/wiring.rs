@@ -20,7 +20,7 @@ use holdpoint_client::{
 };
 use holdpoint_config::{
     Action as ConfigAction, AuditSettings, Config, Declined as ConfigDeclined, FingerprintKey, GateSettings,
-    HoldSettings, JournalSettings, LivePolicy, PolicySet, ServerEra, ServerSettings, Sharers,
+    HoldSettings, JournalSettings, LivePolicy, PolicySet, ServerCompat, ServerEra, ServerSettings, Sharers,
     TimelineResults, TimelineSettings, WaitMode as ConfigWaitMode, WaitSettings,
 };
 use holdpoint_core::{
@@ -28,7 +28,7 @@ use holdpoint_core::{
     TaskId,
 };
 use holdpoint_mcp::{
-    Action, Declined, Era, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
+    Action, Compat, Declined, Era, Guard, Place, ServerAddress, StateKey, ToolActions, WaitMode, Waits,
     stdio::ChildCommand,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -158,6 +158,13 @@ impl ToolActions for Actions {
 
     fn denies(&self, server: &ServerName, method: &str) -> bool {
         self.0.denies_method(server.as_str(), method)
+    }
+
+    fn compat(&self, server: &ServerName) -> Compat {
+        match self.0.compat_of(server.as_str()) {
+            None => Compat::AsStated,
+            Some(ServerCompat::CopilotStudio) => Compat::CopilotStudio,
+        }
     }
 }
 

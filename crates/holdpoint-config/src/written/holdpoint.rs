@@ -174,6 +174,8 @@ pub(crate) struct Server {
     pub(crate) headers: Entries<Located<String>>,
     /// Which era of MCP it speaks, where clients of the other one are to be translated. Absent: nothing is translated.
     pub(crate) era: Option<Located<ServerEra>>,
+    /// Which clients its list of tools is written for. Absent: it passes as the server says it.
+    pub(crate) compat: Option<Located<ServerCompat>>,
     /// Program and arguments.
     pub(crate) command: Option<Located<Vec<Located<String>>>>,
     /// Its environment, on top of a minimal one.
@@ -206,6 +208,14 @@ pub(crate) enum ServerEra {
     Legacy,
     /// Stateless, 2026-07-28. Clients that open with a handshake are translated.
     Modern,
+}
+
+/// Which clients a server's list of tools is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(crate) enum ServerCompat {
+    /// Copilot Studio, which reads a part of JSON Schema: no `$ref`, one type at a time, no exclusive bounds.
+    #[serde(rename = "copilot-studio", alias = "copilot_studio")]
+    CopilotStudio,
 }
 
 /// How calls wait for a decision.

@@ -148,6 +148,23 @@ impl Event {
         event.extend_from_slice(&data_lines(message));
         event.into()
     }
+
+    /// The same event without its id.
+    pub(super) fn without_id(&self) -> Bytes {
+        if self.field("id").is_none() {
+            return self.0.clone();
+        }
+        let mut event = Vec::with_capacity(self.0.len());
+        for line in self.0.split(|byte| matches!(byte, b'\n' | b'\r')) {
+            let is_id = line.strip_prefix(b"id").is_some_and(|rest| matches!(rest, [] | [b':', ..]));
+            if !line.is_empty() && !is_id {
+                event.extend_from_slice(line);
+                event.push(b'\n');
+            }
+        }
+        event.push(b'\n');
+        event.into()
+    }
 }
 
 /// An event with one message of our own.

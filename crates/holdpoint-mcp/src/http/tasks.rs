@@ -7,23 +7,22 @@ use super::{
     checks,
     own::{Own, answer_in},
     session::{Held, Session},
-    sse::{Event, Events},
+    sse::Event,
 };
 use crate::{
     catalog::{AtServer, ListError},
-    guard::{self, Offer},
-    message::{CallFrame, Object, Single, is_answer_to},
+    guard,
+    message::{CallFrame, Single, is_answer_to},
     protocol::{METHOD, NAME, PARAM_PREFIX},
     random, reply,
-    tasks::{self, Line, Opened, OwnRequest, Ran, Stored, TaskRequest},
+    tasks::{Line, Opened, OwnRequest, Ran, Stored, TaskRequest},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use holdpoint_core::{Admission, Caller, Definitions, PermittedCall, Probe, Standing, ToolCall};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use std::sync::Arc;
 
-/// What a server says of its task, or of itself.
+/// What a server says of its task.
 const TOLD_BYTES_MAX: usize = 16 << 20;
 
 /// The way of one client to the server.
@@ -165,73 +164,4 @@ impl Proxy {
         let answer = self.tasks.serve(&request, session.principal(), line).await;
         Some(body::json(StatusCode::OK, answer))
     }
-
-    /// What a server says of itself, with what we add to it.
-    pub(super) async fn discover(
-        &self,
-        mut parts: Parts,
-        bytes: Bytes,
-        session: &Arc<Session>,
-    ) -> Response<ProxyBody> {
-        checks::strip_request(&mut parts.headers);
-        // What is to be changed has to be read.
-        parts.headers.remove(header::ACCEPT_ENCODING);
-        let sent = self.upstream.send(session.principal(), parts.method, parts.headers, bytes).await;
-        let (head, body) = match sent {
-            Ok(response) if response.status().is_success() => response.into_parts(),
-            Ok(response) => return body::pass(response, Some(&session.catalog)),
-            Err(error) => return self.unreachable(&error),
-        };
-        let told = if body::is_stream(&head.headers) {
-            advertised_in_stream(Events::new(body, TOLD_BYTES_MAX)).await
-        } else {
-            let text = body::collect_text(body, &head.headers, TOLD_BYTES_MAX).await;
-            text.map(|text| tasks::advertised(&text).unwrap_or(text).into())
-        };
-        match told {
-            Some(told) => body::whole(head, told),
-            None => body::plain(StatusCode::BAD_GATEWAY, "the tool server's answer cannot be read\n"),
-        }
-    }
-
-    /// Whether `messages` is a question that is answered by [`Self::discover`].
-    pub(super) fn is_discovery(&self, messages: &[Single<'_>]) -> Discovery {
-        let asks =
-            matches!(messages, [Single::Other { method, id: Some(_), .. }] if method == "server/discover");
-        match (asks, self.options.guard.offers_tasks()) {
-            (true, Offer::Tasks) => Discovery::Ours,
-            (true, Offer::Nothing) | (false, _) => Discovery::Passes,
-        }
-    }
-}
-
-/// Who answers a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Discovery {
-    Ours,
-    Passes,
-}
-
-/// `None`: the stream broke off, or is too long.
-async fn advertised_in_stream(mut events: Events<crate::upstream::UpstreamBody>) -> Option<Bytes> {
-    let mut told = Vec::new();
-    while let Some(event) = events.next().await.ok()? {
-        let ours = event.data().and_then(|data| tasks::advertised(&data));
-        told.extend_from_slice(
-            &ours.map_or_else(|| event.0.clone(), |ours| event.with_data(ours.as_bytes())),
-        );
-        if told.len() > TOLD_BYTES_MAX {
-            return None;
-        }
-        // Nothing follows the answer.
-        if event.data().is_some_and(|data| is_an_answer(&data)) {
-            break;
-        }
-    }
-    Some(told.into())
-}
-
-fn is_an_answer(text: &str) -> bool {
-    Object::read_leniently(text)
-        .is_ok_and(|object| object.get("method").is_none() && object.get("id").is_some())
 }

@@ -81,6 +81,8 @@ pub(super) enum Expect {
     Initialize,
     /// To the client's `server/discover`.
     Discovery,
+    /// To the client's `tools/list`, where what it gets is changed.
+    Tools,
 }
 
 #[derive(Debug)]

@@ -138,6 +138,7 @@ impl Session {
             // What the agent reads now may not be what we read before.
             "tools/list" => {
                 self.catalog.mark_stale();
+                self.expect_lists(message);
                 true
             }
             _ => true,
@@ -216,7 +217,7 @@ impl Session {
             return true;
         };
         let Ok(object) = Object::read_leniently(text) else {
-            return true;
+            return !self.lists_in_batch(text);
         };
         match (object.get("method").and_then(text_of), object.get("id")) {
             (Some(method), None) if method == "notifications/tools/list_changed" => {
@@ -256,6 +257,14 @@ impl Session {
                 }
                 None => true,
             },
+            Some(Expect::Tools) => match Self::listed(id, line) {
+                Some(changed) => {
+                    self.owed.one_less();
+                    self.to_client.push(changed.as_bytes());
+                    false
+                }
+                None => true,
+            },
             Some(Expect::Initialize) => {
                 let result =
                     object.get("result").and_then(|result| Object::read_leniently(result.get()).ok());
@@ -278,7 +287,7 @@ impl Session {
             Some(Expect::Recorded(runner)) => {
                 let _runner_may_have_given_up = runner.send(Answered::TooLong);
             }
-            Some(Expect::Initialize | Expect::Discovery) | None => {
+            Some(Expect::Initialize | Expect::Discovery | Expect::Tools) | None => {
                 self.owed.one_less();
                 let problem = format!("the server's answer is longer than {bytes_max} bytes");
                 self.to_client.push_message(&reply::error(Some(id_raw), INTERNAL_ERROR, &problem));

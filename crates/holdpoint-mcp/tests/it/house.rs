@@ -7,7 +7,9 @@ use holdpoint_core::{
     Recorder, Redemption, Repeat, Revised, Secrets, ServerName, Submission, TaskId, Tokens, ToolCall,
     ToolName, ToolWarning, Verdict, What,
 };
-use holdpoint_mcp::{Action, Guard, MemoryPins, Place, StateKey, ToolActions, Waits, http::Authenticated};
+use holdpoint_mcp::{
+    Action, Compat, Guard, MemoryPins, Place, StateKey, ToolActions, Waits, http::Authenticated,
+};
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use serde_json::{
     Value,
@@ -35,6 +37,8 @@ pub(crate) struct Rules {
     pub(crate) waits: Mutex<Waits>,
     /// Methods that are denied.
     pub(crate) denied: Mutex<Vec<&'static str>>,
+    /// Which clients lists of tools are written for.
+    pub(crate) compat: Mutex<Compat>,
     /// Whether `read` tells if an effect happened.
     pub(crate) reconciles: AtomicBool,
 }
@@ -90,6 +94,10 @@ impl ToolActions for Rules {
 
     fn denies(&self, _: &ServerName, method: &str) -> bool {
         self.denied.lock().unwrap().iter().any(|denied| denied.eq_ignore_ascii_case(method))
+    }
+
+    fn compat(&self, _: &ServerName) -> Compat {
+        *self.compat.lock().unwrap()
     }
 }
 

@@ -14,6 +14,7 @@ mod batches;
 mod children_lives;
 mod children_sessions;
 mod children_shared;
+mod compat;
 mod corpus;
 mod crossing;
 mod crossing_calls;

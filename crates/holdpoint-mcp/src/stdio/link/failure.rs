@@ -102,7 +102,7 @@ impl Session {
             Some(Expect::Recorded(runner)) => {
                 let _runner_may_have_given_up = runner.send(failure.to_runner());
             }
-            Some(Expect::Initialize | Expect::Discovery) | None => {
+            Some(Expect::Initialize | Expect::Discovery | Expect::Tools) | None => {
                 self.owed.one_less();
                 let answer = match frame {
                     Some(frame) => failure.to_caller(frame),
