@@ -152,8 +152,19 @@ pub(crate) fn refuse_download_addresses(lock: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the tests run in: `requirements.txt` in `tools/python`, and each `requirements-NAME.txt` in `tools/python-NAME`.
 fn python_packages() -> Result<()> {
-    venv(&root().join("tests/python/requirements.txt"), &target().join("tools/python"))
+    let folder = root().join("tests/python");
+    venv(&folder.join("requirements.txt"), &target().join("tools/python"))?;
+    let listed = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for file in listed {
+        let file = file.with_context(|| format!("cannot read {}", folder.display()))?.file_name();
+        let name = file.to_str().and_then(|file| file.strip_prefix("requirements-")?.strip_suffix(".txt"));
+        if let Some(name) = name {
+            venv(&folder.join(&file), &target().join(format!("tools/python-{name}")))?;
+        }
+    }
+    Ok(())
 }
 
 /// A virtual environment with exactly what a file names.

@@ -1,7 +1,7 @@
 //! What the policy makes of calls.
 
 use crate::folder::{Folder, MAIN, call, gated};
-use holdpoint_config::{Action, FingerprintKey, Outcome, PolicySet};
+use holdpoint_config::{Action, FingerprintKey, Outcome, PolicySet, ServerCompat};
 use holdpoint_core::{Arguments, Ask, Plan, PlanError, Policy as _, ToolCall, ToolWarning};
 
 fn ask(policy: &PolicySet, call: &ToolCall) -> Box<Ask> {
@@ -319,6 +319,25 @@ fn an_explanation_names_the_entry_and_its_line() {
       payload        {}
       token          required
     "#);
+}
+
+#[test]
+fn lists_of_tools_are_written_for_the_clients_that_a_server_names() {
+    let main = "servers:
+  crm: { url: https://tools.example.com/mcp, compat: copilot-studio }
+  shop: { command: [shop], compat: copilot_studio }
+  files: { url: https://files.example.com/mcp }
+";
+    let policy = Folder::new(&[("holdpoint.yaml", main)]).policy();
+    for (server, compat) in [
+        ("crm", Some(ServerCompat::CopilotStudio)),
+        ("shop", Some(ServerCompat::CopilotStudio)),
+        ("files", None),
+    ] {
+        assert_eq!(policy.compat_of(server), compat, "{server}");
+    }
+    let without = Folder::new(&[("holdpoint.yaml", &main.replace(", compat: copilot-studio", ""))]).policy();
+    assert_eq!(policy.revision(), without.revision(), "it decides about no call");
 }
 
 #[test]
