@@ -55,6 +55,14 @@ const SINCE_4: &str = "
     UPDATE tickets SET state = 'answered', round = 1, answer = x'3432', changed_at = 2 WHERE id = 'ticket-4';
 ";
 
+/// Operations, one of them with something left to do.
+const SINCE_5: &str = "
+    INSERT INTO operations (id, principal, task, state, thread, content, owner, opened_at, changed_at, expires_at) VALUES
+        ('op_1', 'ann', 'task-1', 'waiting', 'THR-1', x'7b7d', 'one', 1, 1, 2000000000000000),
+        ('op_4', 'ann', 'task-1', 'asked', NULL, x'7b7d', NULL, 2, 2, 2000000000000000);
+    UPDATE operations SET state = 'answered', round = 1, changed_at = 3 WHERE id = 'op_4';
+";
+
 #[tokio::main]
 async fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -84,6 +92,9 @@ async fn make(path: &Path, schema: i64) {
     }
     if schema >= 4 {
         sqlx::raw_sql(SINCE_4).execute(&mut connection).await.unwrap();
+    }
+    if schema >= 5 {
+        sqlx::raw_sql(SINCE_5).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use holdpoint_core::{
-    CallDigest, EffectKey, EffectState, Ending, HeldCall, HoldId, HoldState, Identity, Journal, Moved, Owner,
-    Principal, Resolution, ServerName, Settled, Step, StoredResult, TaskId, TicketBook, TicketId,
-    TicketState, TicketStep, ToolName,
+    CallDigest, EffectKey, EffectState, Ending, HeldCall, HoldId, HoldState, Identity, Journal, Moved,
+    OperationBook as _, OperationId, OperationState, Owner, Principal, Resolution, ServerName, Settled, Step,
+    StoredResult, TaskId, TicketBook, TicketId, TicketState, TicketStep, ToolName,
 };
 use holdpoint_store_sqlite::SqliteJournal;
 use jiff::Timestamp;
@@ -70,7 +70,7 @@ fn each_schema_has_a_fixture() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_in_every_state_is_read_and_gone_on_with() {
-    for schema in 1..=4 {
+    for schema in 1..=5 {
         let folder = TempDir::new().unwrap();
         let journal = open(&folder, schema).await;
         for (state, id) in STATES.into_iter().zip(1..) {
@@ -134,4 +134,19 @@ async fn tickets_of_schema_4() {
         let moved = journal.advance_ticket(&ticket.id, ticket.round, TicketStep::Cancel, at()).await;
         assert_eq!(moved.unwrap(), Moved::Yes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_of_schema_5() {
+    let folder = TempDir::new().unwrap();
+    let journal = open(&folder, 5).await;
+    for (name, round, state) in [("op_1", 0, OperationState::Waiting), ("op_4", 1, OperationState::Answered)]
+    {
+        let operation = journal.operation(&OperationId::new(name)).await.unwrap().unwrap();
+        assert_eq!((operation.round, operation.now.state), (round, state));
+        assert_eq!(operation.now.content.as_bytes(), b"{}");
+        let moved = journal.advance_operation(&operation.id, round, operation.now, at()).await;
+        assert_eq!(moved.unwrap(), Moved::Yes);
+    }
+    assert_eq!(journal.operation_owners().await.unwrap(), [Owner("one".into())]);
 }
