@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdpoint_api::declare::HumaneDuration;
 use holdpoint_core::{Resolution, RiskLevel};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What is logged where nobody says otherwise.
 pub(crate) const LOG: &str = "warn";
@@ -66,12 +66,13 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Ask for one decision, wait for it, and run a command only on a yes
     ///
-    /// Exit codes: 0 yes, 10 no, 11 nobody has decided yet, 12 Gate or the journal cannot be used, 2 the command line is wrong. With
-    /// --run, after a yes, the exit code is the command's.
+    /// Exit codes: 0 yes, 10 no, 11 nobody has decided yet, 12 Gate or the journal cannot be used, or the command cannot be started,
+    /// 2 the command line is wrong. With --run, after a yes, the exit code is the command's; `--json` has it as `exit_code`.
     ///
-    /// The same request again, on the same data folder, joins the review that is open. What is approved is the very command line and
-    /// the folder that it runs in. Gate is found in the configuration, or in `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`; the
-    /// command does not get the key.
+    /// The same request again, on the same data folder and for the same task, joins the review that is open; one yes is one exit code 0,
+    /// or one run. What is approved is the very command line and the folder that it runs in. Gate is found in the configuration, or in
+    /// `STACKSONA_GATE_URL` and `STACKSONA_API_KEY`; the command does not get the key. Told to end (SIGTERM, Ctrl-C), it leaves the
+    /// review open, and ends the command if that runs already.
     Request(RequestArgs),
     /// Say what would be asked for a call, and why
     Explain(ExplainArgs),
@@ -174,6 +175,17 @@ impl From<Risk> for RiskLevel {
     }
 }
 
+/// What Gate gets to say what was decided already, where nobody wants to wait.
+const ASKING_ONCE: Duration = Duration::from_secs(3);
+
+/// None at all is a length of time to wait as well.
+fn patience(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(ASKING_ONCE),
+        text => HumaneDuration::parse(text).map(HumaneDuration::get).map_err(|error| error.to_string()),
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct RequestArgs {
     /// The tool, by the name that Gate's rules know
@@ -206,9 +218,9 @@ pub(crate) struct RequestArgs {
     /// The job that this belongs to; in GitHub Actions, the job of this attempt
     #[arg(long, value_name = "ID")]
     pub(crate) task: Option<String>,
-    /// How long to wait for somebody to decide, such as 10m
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = HumaneDuration::parse)]
-    pub(crate) wait: HumaneDuration,
+    /// How long to wait for somebody to decide, such as 10m; 0 looks once, within three seconds
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = patience)]
+    pub(crate) wait: Duration,
     /// Run the command after `--` on a yes
     #[arg(long)]
     pub(crate) run: bool,

@@ -5,6 +5,8 @@
 
 mod call;
 mod ci;
+mod execute;
+mod github;
 
 use crate::{
     cli::RequestArgs,
@@ -14,21 +16,17 @@ use crate::{
     proxy::LOCAL,
     wiring::{GateAddress, Wiring},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use call::Asked;
+use github::Outputs;
 use holdpoint_bridge::CHECKS;
 use holdpoint_core::{
     Admission, Caller, Completion, Grounds, Hold, Interest, Onlooker, Outcome, Principal, Rejection, Retry,
     StoredResult,
 };
 use serde_json::{Map, Value, json};
-use std::{
-    io::Write as _,
-    process::{ExitCode, ExitStatus},
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{process::Command, sync::watch};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 const YES: u8 = 0;
 const USAGE: u8 = 2;
@@ -37,8 +35,6 @@ const NOT_YET: u8 = 11;
 const UNAVAILABLE: u8 = 12;
 /// So that the log of a job that waits does not look dead.
 const REMIND_EVERY: Duration = Duration::from_mins(2);
-/// What a shell makes of a command that a signal ended.
-const SIGNALLED: i32 = 128;
 
 /// What it came to, for scripts.
 struct Verdict {
@@ -47,7 +43,7 @@ struct Verdict {
 }
 
 pub(crate) async fn run(args: &RequestArgs) -> Result<ExitCode> {
-    let (asked, wiring) = match prepare(args).await {
+    let Prepared { asked, outputs, wiring } = match prepare(args).await {
         Ok(prepared) => prepared,
         Err((code, error)) => {
             eprintln!("{}", hints::render(&error));
@@ -57,8 +53,8 @@ pub(crate) async fn run(args: &RequestArgs) -> Result<ExitCode> {
     let verdict = Box::pin(ask(args, asked, &wiring)).await;
     wiring.close().await;
     let Verdict { code, members } = verdict;
-    if args.github_output {
-        github_output(&members)?;
+    if let Some(outputs) = outputs {
+        outputs.write(&members)?;
     }
     if args.json.json {
         print::json(&Value::Object(members))?;
@@ -66,10 +62,17 @@ pub(crate) async fn run(args: &RequestArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+struct Prepared {
+    asked: Asked,
+    outputs: Option<Outputs>,
+    wiring: Wiring,
+}
+
 /// Nothing was asked yet: what is wrong is the command line, or the way to Gate.
-async fn prepare(args: &RequestArgs) -> Result<(Asked, Wiring), (u8, anyhow::Error)> {
+async fn prepare(args: &RequestArgs) -> Result<Prepared, (u8, anyhow::Error)> {
     let usage = |error| (USAGE, error);
     let asked = Asked::read(args).map_err(usage)?;
+    let outputs = args.github_output.then(Outputs::find).transpose().map_err(usage)?;
     let config = args.config.as_deref().map(configuration::load).transpose();
     let config = config.map_err(usage)?;
     let address =
@@ -79,64 +82,86 @@ async fn prepare(args: &RequestArgs) -> Result<(Asked, Wiring), (u8, anyhow::Err
         Some(config) => Wiring::configured(config, &data, address).await,
         None => Wiring::everything_gated(CHECKS, &data, address).await,
     };
-    Ok((asked, wiring.map_err(|error| (UNAVAILABLE, error))?))
+    let wiring = wiring.map_err(|error| (UNAVAILABLE, error))?;
+    Ok(Prepared { asked, outputs, wiring })
 }
 
 async fn ask(args: &RequestArgs, asked: Asked, wiring: &Wiring) -> Verdict {
     let (waits, mut waited) = watch::channel(None);
     let caller = Caller {
-        patience: args.wait.get(),
-        at_most: Some(args.wait.get()),
+        patience: args.wait,
+        at_most: Some(args.wait),
         interest: Interest::always(),
         definitions: None,
         onlooker: Some(Arc::new(Waits(waits))),
         standing: None,
         probe: None,
     };
-    let stopped = crate::stop::requested();
+    let mut stopped = std::pin::pin!(crate::stop::requested());
     let call = asked.call(Principal::new(LOCAL));
     let mut deciding = std::pin::pin!(wiring.gate().admit_for(call, caller));
-    let decided = {
-        let mut reminding = std::pin::pin!(remind(&mut waited));
-        let mut stopped = std::pin::pin!(stopped);
-        loop {
-            tokio::select! {
-                decided = &mut deciding => break decided,
-                () = &mut reminding => {}
-                () = &mut stopped => {
-                    // The review stays; the same request joins it.
-                    wiring.stop();
-                    break deciding.await;
-                }
+    let mut reminding = std::pin::pin!(remind(&mut waited));
+    let (decided, last) = loop {
+        tokio::select! {
+            decided = &mut deciding => break (decided, Last::GoesOn),
+            () = &mut reminding => {}
+            () = &mut stopped => {
+                // The review stays; the same request joins it.
+                wiring.stop();
+                break (deciding.await, Last::Ends);
             }
         }
     };
-    match decided {
-        Ok(Admission::Run(permitted)) => {
+    match (decided, last) {
+        (Ok(Admission::Run(permitted)), Last::GoesOn) => {
             let (_call, receipt, completion) = permitted.into_parts();
             let members = yes(&receipt.grounds);
             match asked.command {
-                None => {
-                    let excerpt = Some("the approval was handed to a script".to_owned());
-                    let outcome = Outcome::succeeded(b"0".as_slice()).with_excerpt(excerpt);
-                    completion.finish(outcome).await.delivered().await;
-                    print::note("approved");
-                    Verdict { code: YES, members }
-                }
-                Some(command) => execute(&command, members, completion).await,
+                None => handed_over(members, completion).await,
+                Some(command) => execute::run(&command, members, completion, stopped).await,
             }
         }
-        Ok(Admission::Replay(result, delivery)) => {
-            delivery.delivered().await;
-            let code = std::str::from_utf8(result.as_bytes()).ok().and_then(|code| code.parse().ok());
-            print::note("this very request was approved, and ran; it does not run again");
-            let mut members = Map::from_iter([("decision".to_owned(), json!("allow"))]);
-            members.insert("status".into(), json!("approved"));
-            members.insert("ran".into(), json!(asked.command.is_some()));
-            Verdict { code: code.unwrap_or(UNAVAILABLE), members }
+        (Ok(Admission::Run(permitted)), Last::Ends) => {
+            let (_call, receipt, completion) = permitted.into_parts();
+            completion.unsent(StoredResult::new(execute::NOT_STARTED)).await;
+            let mut members = yes(&receipt.grounds);
+            members.extend([("decision".into(), json!("pending")), ("status".into(), json!("stopped"))]);
+            print::note("approved while this was told to end: nothing ran, and the same request asks anew");
+            Verdict { code: NOT_YET, members }
         }
-        Err(rejection) => no(&rejection),
+        (Ok(Admission::Replay(result, delivery)), _) => {
+            delivery.delivered().await;
+            match asked.command {
+                None => used_up(),
+                Some(_) => execute::ran_before(&result),
+            }
+        }
+        (Err(rejection), _) => no(&rejection),
     }
+}
+
+/// Whether this process was told to end before it heard the decision. A job that was cancelled begins nothing.
+enum Last {
+    GoesOn,
+    Ends,
+}
+
+/// Exit code 0 is the yes, and uses it up.
+async fn handed_over(members: Map<String, Value>, completion: Completion) -> Verdict {
+    let excerpt = Some("the approval was handed to a script".to_owned());
+    let outcome = Outcome::succeeded(b"0".as_slice()).with_excerpt(excerpt);
+    completion.finish(outcome).await.delivered().await;
+    print::note("approved");
+    Verdict { code: YES, members }
+}
+
+/// Somebody else who asked the same got the one yes. A second one would be a second run of whatever the script does.
+fn used_up() -> Verdict {
+    let message = "an identical request was approved, and its approval was used";
+    print::note(message);
+    let members = [("decision", "deny"), ("status", "already_done"), ("message", message)];
+    let members = members.into_iter().map(|(name, text)| (name.to_owned(), json!(text)));
+    Verdict { code: NO, members: members.collect() }
 }
 
 fn yes(grounds: &Grounds) -> Map<String, Value> {
@@ -194,78 +219,6 @@ fn no(rejection: &Rejection) -> Verdict {
     Verdict { code, members }
 }
 
-/// Runs the command that was approved, and records what came of it.
-async fn execute(command: &[String], mut members: Map<String, Value>, completion: Completion) -> Verdict {
-    let Some((program, arguments)) = command.split_first() else {
-        completion.unsent(StoredResult::new(b"12".as_slice())).await;
-        return Verdict { code: UNAVAILABLE, members };
-    };
-    print::note(&format!("approved; running {}", holdpoint_config::printable(program)));
-    // The key to Gate is not the command's.
-    let spawned = Command::new(program).args(arguments).env_remove("STACKSONA_API_KEY").spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            completion.unsent(StoredResult::new(b"12".as_slice())).await;
-            let program = holdpoint_config::printable(program);
-            eprintln!(
-                "error: `{program}` cannot be started: {error}\n  hint: nothing ran; the next request asks anew"
-            );
-            members.insert("ran".into(), json!(false));
-            return Verdict { code: UNAVAILABLE, members };
-        }
-    };
-    let pid = child.id();
-    let status = {
-        let mut waiting = std::pin::pin!(child.wait());
-        let mut stopped = std::pin::pin!(crate::stop::requested());
-        let mut is_told = false;
-        loop {
-            tokio::select! {
-                status = &mut waiting => break status,
-                () = &mut stopped, if !is_told => {
-                    is_told = true;
-                    terminate(pid);
-                }
-            }
-        }
-    };
-    members.insert("ran".into(), json!(true));
-    let Ok(status) = status else {
-        completion.lose().await;
-        eprintln!("error: what came of the command cannot be told");
-        return Verdict { code: UNAVAILABLE, members };
-    };
-    let code = code_of(status);
-    members.insert("exit_code".into(), json!(code));
-    let kept: Arc<[u8]> = code.to_string().into_bytes().into();
-    let outcome = if status.success() { Outcome::succeeded(kept) } else { Outcome::failed(kept) };
-    let outcome = outcome.with_excerpt(Some(format!("exit code {code}")));
-    completion.finish(outcome).await.delivered().await;
-    Verdict { code, members }
-}
-
-#[cfg(unix)]
-fn terminate(pid: Option<u32>) {
-    let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended in between.
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(_: Option<u32>) {}
-
-fn code_of(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
-    let signal: Option<i32> = None;
-    let code = status.code().or(signal.map(|signal| SIGNALLED.saturating_add(signal)));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
-}
-
 /// Says what is waited for, and again every now and then.
 async fn remind(waited: &mut watch::Receiver<Option<Hold>>) {
     let Ok(hold) = waited.wait_for(Option::is_some).await.map(|hold| hold.clone()) else {
@@ -288,23 +241,4 @@ impl Onlooker for Waits {
     fn waits_for(&self, hold: &Hold) {
         self.0.send_replace(Some(hold.clone()));
     }
-}
-
-/// One line for each output of a GitHub Actions step. A value of more than plain words is left out: it could be read as another
-/// line.
-fn github_output(members: &Map<String, Value>) -> Result<()> {
-    let Some(path) = std::env::var_os("GITHUB_OUTPUT") else {
-        bail!("GITHUB_OUTPUT is not set\n  hint: --github-output is for steps of GitHub Actions");
-    };
-    let mut lines = String::new();
-    for (member, output) in [("decision", "decision"), ("status", "status"), ("thread_id", "thread-id")] {
-        let value = members.get(member).and_then(Value::as_str).unwrap_or_default();
-        let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-        if value.chars().all(is_plain) {
-            lines.extend([output, "=", value, "\n"]);
-        }
-    }
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
-    let written = file.and_then(|mut file| file.write_all(lines.as_bytes()));
-    written.with_context(|| format!("cannot write {}", path.to_string_lossy()))
 }

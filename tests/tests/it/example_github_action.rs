@@ -2,7 +2,7 @@
 
 use crate::request::Shell;
 use anyhow::{Context as _, Result};
-use holdpoint_e2e::{here, holdpoint, python};
+use holdpoint_e2e::{here, holdpoint, nobody, python};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -113,6 +113,37 @@ fn what_its_inputs_say_is_not_run() -> Result<()> {
         }
     }
     assert!(!shell.house.path().join("pwned").exists());
+    assert_eq!(shell.runs(), 0);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_a_yes_runs_nothing_and_says_what_it_is() -> Result<()> {
+    let shell = Shell::open()?;
+    let ask = |more: &Value| {
+        let mut inputs = json!({ "tool": "safe", "subject": "x", "run": "echo no >> ran" });
+        if let (Some(inputs), Some(more)) = (inputs.as_object_mut(), more.as_object()) {
+            inputs.extend(more.clone());
+        }
+        let (code, outputs) = ended(&shell, start(&shell, &inputs)?)?;
+        anyhow::Ok((code, outputs["decision"].as_str().unwrap_or_default().to_owned()))
+    };
+    let said = |code, decision: &str| (Some(code), decision.to_owned());
+    assert_eq!(ask(&json!({ "tool": "deploy", "wait": "100ms" }))?, said(11, "pending"));
+    shell.house.reject(&shell.thread()?, "no\ndecision=allow")?;
+    assert_eq!(ask(&json!({ "tool": "deploy" }))?, said(10, "deny"), "a reviewer's words are no outputs");
+    assert_eq!(ask(&json!({ "gate-url": nobody()? }))?, said(12, "deny"));
+    std::fs::write(shell.house.path().join("secret.json"), "{}")?;
+    for wrong in [
+        json!({ "payload": "@secret.json" }),
+        json!({ "payload": "[1]" }),
+        json!({ "risk": "none" }),
+        json!({ "wait": "x" }),
+        json!({ "agent-key": "" }),
+    ] {
+        assert_eq!(ask(&wrong)?, said(2, ""), "{wrong}");
+    }
+    assert_eq!(ask(&json!({ "holdpoint": "/no/such/program" }))?, said(127, ""));
     assert_eq!(shell.runs(), 0);
     Ok(())
 }

@@ -211,3 +211,94 @@ fn what_cannot_be_asked_or_started_is_neither_yes_nor_no() -> Result<()> {
     assert_eq!(shell.runs(), 0);
     Ok(())
 }
+
+/// Exit code 0 is the yes itself: a second one would be a second run of whatever the script does next.
+#[test]
+fn one_yes_is_one_exit_code_0() -> Result<()> {
+    let shell = Shell::open()?;
+    let one = shell.command("deploy", "5s", &[]).spawn()?;
+    let thread = shell.thread()?;
+    let two = shell.command("deploy", "5s", &[]).spawn()?;
+    std::thread::sleep(Duration::from_millis(300));
+    shell.house.approve(&thread, "go")?;
+    let codes = [ended(one)?.0, ended(two)?.0];
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    Ok(())
+}
+
+#[test]
+fn an_approval_is_for_one_folder() -> Result<()> {
+    let shell = Shell::open()?;
+    assert_eq!(shell.request("deploy", "200ms", &Shell::noting(0))?.0, Some(11));
+    shell.house.approve(&shell.thread()?, "go")?;
+    let elsewhere = shell.house.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere)?;
+    let mut command = shell.command("deploy", "200ms", &Shell::noting(0));
+    let (code, _) = ended(command.current_dir(&elsewhere).spawn()?)?;
+    assert_eq!((code, shell.runs()), (Some(11), 0));
+    Ok(())
+}
+
+#[test]
+fn a_command_that_is_told_to_end_is_on_record() -> Result<()> {
+    let shell = Shell::open()?;
+    let begun = shell.house.path().join("begun");
+    let script = format!("echo > '{}'; exec sleep 30", begun.display());
+    let command = ["sh", "-c", &script].map(str::to_owned);
+    let child = shell.command("safe", "5s", &command).spawn()?;
+    let deadline = Instant::now() + PATIENCE;
+    while !begun.exists() {
+        ensure!(Instant::now() < deadline, "it never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+    ensure!(asked.success(), "kill failed");
+    let (code, said) = ended(child)?;
+    assert_eq!((code, &said["ran"], &said["exit_code"]), (Some(143), &json!(true), &json!(143)));
+    Ok(())
+}
+
+#[test]
+fn outputs_that_could_not_be_written_are_noticed_before_anybody_is_asked() -> Result<()> {
+    let mut shell = Shell::open()?;
+    let arguments = ["request", "--github-output", "--tool", "deploy", "--subject", "x", "--wait", "0"];
+    assert_eq!(shell.house.run(&arguments)?.code, Some(2));
+    assert_eq!(shell.house.inbox_of(0)?.len(), 0, "nobody was asked");
+    shell.house.set_env("GITHUB_OUTPUT", &shell.house.path().join("output").display().to_string());
+    assert_eq!(shell.house.run(&arguments)?.code, Some(11), "no time to wait is asking once");
+    let written = std::fs::read_to_string(shell.house.path().join("output"))?;
+    ensure!(written.contains("decision=pending\n"), "{written}");
+    Ok(())
+}
+
+#[test]
+fn asking_once_again_hears_what_was_decided() -> Result<()> {
+    let shell = Shell::open()?;
+    assert_eq!(shell.request("deploy", "0", &Shell::noting(0))?.0, Some(11));
+    shell.house.approve(&shell.thread()?, "go")?;
+    assert_eq!((shell.request("deploy", "0", &Shell::noting(0))?.0, shell.runs()), (Some(0), 1));
+    Ok(())
+}
+
+/// What may have run does not run again; what cannot have run may.
+#[test]
+fn one_that_dies_around_the_run_does_not_run_it_twice() -> Result<()> {
+    // Where it dies, how often the command ran by then, and what the same request comes to.
+    let deaths = [
+        ("journal.dispatch:before", 0, None),
+        ("journal.dispatch:after", 0, Some(12)),
+        ("journal.finish:before", 1, Some(12)),
+    ];
+    for (death, runs, code) in deaths {
+        let mut shell = Shell::open()?;
+        shell.house.set_env("HOLDPOINT_DIE_AT", death);
+        let child = shell.command("deploy", "30s", &Shell::noting(0)).spawn()?;
+        shell.house.unset_env("HOLDPOINT_DIE_AT");
+        shell.house.approve(&shell.thread()?, "go")?;
+        assert_eq!((ended(child)?.0, shell.runs()), (None, runs), "{death}");
+        let (again, said) = shell.request("deploy", "2s", &Shell::noting(0))?;
+        ensure!(code.is_none_or(|code| again == Some(code)), "{death}: {again:?} {said}");
+        ensure!(shell.runs() <= 1 && (code.is_none() || shell.runs() == runs), "{death}: {said}");
+    }
+    Ok(())
+}
