@@ -37,6 +37,12 @@ impl Request {
         Self { method: "GET", url: url.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
+    /// A request to take something away.
+    #[must_use]
+    pub fn delete(url: &str) -> Self {
+        Self { method: "DELETE", ..Self::get(url) }
+    }
+
     /// A request with one.
     #[must_use]
     pub fn post(url: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {

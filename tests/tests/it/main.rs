@@ -22,6 +22,7 @@ mod doorbells;
 mod eras;
 mod evidence;
 mod example_agent;
+mod example_copilot;
 mod example_github_action;
 mod fake_gate;
 mod faults;
