@@ -30,7 +30,7 @@ pub(crate) fn install(need: Need) -> Result<()> {
         Need::Runner => debian_packages(&[POSTGRES]),
         Need::EndToEnd => {
             cargo_tool("deny", DENY)?;
-            debian_packages(&[POSTGRES, CHROMIUM, NODE, PYTHON])?;
+            debian_packages(&[POSTGRES, CHROMIUM, NODE, PYTHON, CURL, JQ])?;
             node_packages()?;
             python_packages()
         }
@@ -84,6 +84,10 @@ const PYTHON: Program = Program {
     present: || probe(python().args(["-c", "import venv, ensurepip"])).is_some(),
     packages: &["python3", "python3-venv"],
 };
+
+/// For the example of a client in a shell.
+const CURL: Program = Program { present: || runs("curl", "--version"), packages: &["curl"] };
+const JQ: Program = Program { present: || runs("jq", "--version"), packages: &["jq"] };
 
 /// Debian keeps the server's programs out of the way.
 fn has_postgres() -> bool {

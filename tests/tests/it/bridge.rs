@@ -58,14 +58,14 @@ fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) -> Result<()> {
 }
 
 /// Gate with three tools, and a house whose bridge asks it.
-struct Office {
+pub(crate) struct Office {
     gate: Server,
     house: House,
     target: Target,
 }
 
 impl Office {
-    fn open() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let (mut house, target) = (House::new()?, Target::new()?);
         house.declare(&json!({
             "agents": [{ "name": "somebody", "signed_tokens": true }],
@@ -96,7 +96,21 @@ impl Office {
         self.house.configure(&config)
     }
 
-    fn bridge(&self) -> Result<(Server, Bridge)> {
+    /// One whose bridge lets nobody in without a key, and such a key.
+    pub(crate) fn open_to_callers() -> Result<(Self, String)> {
+        let office = Self::open()?;
+        office.configure(&json!({ "callers": { "required": true } }))?;
+        let created = ["callers", "create", "scripts", "--server", "bridge", "--json"];
+        let created = office.house.run(&created)?.json()?;
+        let key = created["key"].as_str().context("no key")?.to_owned();
+        Ok((office, key))
+    }
+
+    pub(crate) const fn house(&self) -> &House {
+        &self.house
+    }
+
+    pub(crate) fn bridge(&self) -> Result<(Server, Bridge)> {
         let server = self.house.bridge()?;
         let url = server.ready["bridge_url"].as_str().context("no address")?.to_owned();
         Ok((server, Bridge(url)))
@@ -108,9 +122,13 @@ impl Office {
     }
 }
 
-struct Bridge(String);
+pub(crate) struct Bridge(String);
 
 impl Bridge {
+    pub(crate) fn url(&self) -> &str {
+        &self.0
+    }
+
     fn ask(&self, key: &str, wait: u32, body: &Value) -> Result<Said> {
         let url = format!("{}/v1/decisions?wait={wait}", self.0);
         let request = Request::post(&url, "application/json", body.to_string());
