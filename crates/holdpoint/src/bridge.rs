@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 /// For platforms that have a field for the name of a header, and none for what comes before a key in it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const DECISION: HeaderName = HeaderName::from_static("holdpoint-decision");
 /// Whoever presents the agent's own key is the agent.
 const AGENT: &str = "agent";
 const AGENT_API: &str = "/api/agent/";
@@ -95,14 +96,14 @@ impl BridgeFront {
             return Err(request);
         }
         if let Some(refused) = self.strangers.refuse(&request) {
-            return Ok(refused.map(Body::new));
+            return Ok(denied(refused.map(Body::new)));
         }
         if let Some(document) = self.bridge.document(request.method(), path) {
             return Ok(document.map(Body::new));
         }
         Ok(match self.caller(&request).await {
             Ok(caller) => self.bridge.serve(request, caller).await.map(Body::new),
-            Err(refused) => refused,
+            Err(refused) => denied(refused),
         })
     }
 
@@ -137,6 +138,12 @@ impl BridgeFront {
     pub(crate) async fn drain(&self) {
         self.bridge.drain().await;
     }
+}
+
+/// Whoever is not let in is told no where callers look for it, too.
+fn denied(mut refused: Response<Body>) -> Response<Body> {
+    refused.headers_mut().insert(DECISION, HeaderValue::from_static("deny"));
+    refused
 }
 
 /// A bridge alone.
