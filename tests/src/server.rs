@@ -18,7 +18,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+    /// Starts a command whose first line says that it is ready.
+    pub fn start(command: &mut Command) -> Result<Self> {
         let mut lines = Lines::start(command)?;
         let ready = lines.next(Instant::now() + PATIENCE).context("no ready line")?;
         anyhow::ensure!(ready["event"] == "ready", "not a ready line: {ready}");

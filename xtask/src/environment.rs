@@ -32,7 +32,8 @@ pub(crate) fn install(need: Need) -> Result<()> {
             cargo_tool("deny", DENY)?;
             debian_packages(&[POSTGRES, CHROMIUM, NODE, PYTHON, CURL, JQ])?;
             node_packages()?;
-            python_packages()
+            python_packages()?;
+            dify_engine().map(drop)
         }
     }
 }
@@ -156,36 +157,71 @@ pub(crate) fn refuse_download_addresses(lock: &Path) -> Result<()> {
     Ok(())
 }
 
+/// See [`dify_engine`].
+const DIFY: &str = "dify";
+
 /// What the tests run in: `requirements.txt` in `tools/python`, and each `requirements-NAME.txt` in `tools/python-NAME`.
 fn python_packages() -> Result<()> {
     let folder = root().join("tests/python");
-    venv(&folder.join("requirements.txt"), &target().join("tools/python"))?;
+    venv(&mut python(), &folder.join("requirements.txt"), &target().join("tools/python"))?;
     let listed = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for file in listed {
         let file = file.with_context(|| format!("cannot read {}", folder.display()))?.file_name();
         let name = file.to_str().and_then(|file| file.strip_prefix("requirements-")?.strip_suffix(".txt"));
-        if let Some(name) = name {
-            venv(&folder.join(&file), &target().join(format!("tools/python-{name}")))?;
+        // Dify's engine needs a Python of its own.
+        if let Some(name) = name.filter(|name| *name != DIFY) {
+            venv(&mut python(), &folder.join(&file), &target().join(format!("tools/python-{name}")))?;
         }
     }
     Ok(())
 }
 
-/// A virtual environment with exactly what a file names.
-pub(crate) fn venv(requirements: &Path, folder: &Path) -> Result<()> {
+/// The engine that Dify runs workflows on, where this machine has a Python for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DifyEngine {
+    Here,
+    /// It is made for Python 3.12 and 3.13, and there is neither.
+    NoPython,
+}
+
+/// Installs it, if it can be.
+pub(crate) fn dify_engine() -> Result<DifyEngine> {
+    let Some(interpreter) = python_for_dify() else {
+        return Ok(DifyEngine::NoPython);
+    };
+    let requirements = root().join("tests/python/requirements-dify.txt");
+    venv(&mut program(interpreter), &requirements, &target().join("tools/python-dify"))?;
+    Ok(DifyEngine::Here)
+}
+
+/// On the path, or where pyenv puts it.
+fn python_for_dify() -> Option<PathBuf> {
+    let mut candidates: Vec<PathBuf> = ["python3", "python3.13", "python3.12"].map(PathBuf::from).to_vec();
+    if let Some(home) = std::env::var_os("HOME") {
+        let versions = std::fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+        candidates.extend(
+            versions.into_iter().flatten().flatten().map(|version| version.path().join("bin/python")),
+        );
+    }
+    let does = "import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 13))";
+    candidates.into_iter().find(|candidate| probe(program(candidate).args(["-c", does])).is_some())
+}
+
+/// A virtual environment of `python` with exactly what a file names.
+pub(crate) fn venv(python: &mut Command, requirements: &Path, folder: &Path) -> Result<()> {
     let marker = folder.join("requirements.txt");
     let wanted = read(requirements)?;
     if std::fs::read_to_string(&marker).unwrap_or_default() == wanted {
         return Ok(());
     }
-    run(python().args(["-m", "venv", "--clear"]).arg(folder))?;
+    run(python.args(["-m", "venv", "--clear"]).arg(folder))?;
     run(program(folder.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "-r"])
         .arg(requirements))?;
     write(&marker, &wanted)
 }
 
-fn python() -> Command {
+pub(crate) fn python() -> Command {
     program("python3")
 }
 

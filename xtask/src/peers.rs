@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, program, root, run, target};
-use crate::environment::{read, refuse_download_addresses, venv, write};
+use crate::environment::{python, read, refuse_download_addresses, venv, write};
 
 /// One venv each: they want different releases of the same packages.
 const PYTHON: [&str; 4] = ["fastmcp", "mcp-policy-gateway", "mcp-proxy", "shugo"];
@@ -17,7 +17,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     let folder = target().join("bench/peers");
     node(&source.join("node"), &folder.join("node"))?;
     for name in PYTHON {
-        venv(&source.join(format!("python/{name}.txt")), &folder.join("python").join(name))?;
+        venv(&mut python(), &source.join(format!("python/{name}.txt")), &folder.join("python").join(name))?;
     }
     rust(&folder.join("rust"))?;
     Ok(folder)

@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::command::{self, cargo};
-use crate::environment::{self, Need};
+use crate::environment::{self, DifyEngine, Need};
 use crate::{generate, snapshots};
+
+const NO_DIFY_ENGINE: &str = "\
+NOT RUN: the tests of examples/dify on Dify's own engine
+         It needs Python 3.12 or 3.13, and there is none on the path or in ~/.pyenv/versions.
+         Install one, and run `cargo xtask test` again.";
 
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,7 @@ const STEPS: &[Step] = &[
     Step { name: "build", run: build, from: Scope::Quick },
     Step { name: "generated files", run: generated, from: Scope::Quick },
     Step { name: "tests", run: tests, from: Scope::Quick },
+    Step { name: "tests on Dify's engine", run: dify_tests, from: Scope::Everything },
     Step { name: "long tests", run: long_tests, from: Scope::Long },
     Step { name: "documentation examples", run: doc_tests, from: Scope::Quick },
     Step { name: "snapshots", run: snapshot_files, from: Scope::Quick },
@@ -67,11 +73,15 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     }
     print_table(&taken);
     result?;
+    let dify_is_left_out = scope != Scope::Quick && environment::dify_engine()? == DifyEngine::NoPython;
     match scope {
         Scope::Everything | Scope::Long => println!("all tests passed"),
         Scope::Quick => {
             println!("quick tests passed (end-to-end tests and the licence check were left out)");
         }
+    }
+    if dify_is_left_out {
+        println!("{NO_DIFY_ENGINE}");
     }
     Ok(())
 }
@@ -137,6 +147,23 @@ fn tests(scope: Scope) -> Result<()> {
         command.args(["--exclude", "holdpoint-e2e"]);
     }
     command::run(&mut command)
+}
+
+/// Ignored by name, so that they are never counted where they did not run.
+fn dify_tests(_: Scope) -> Result<()> {
+    match environment::dify_engine()? {
+        DifyEngine::Here => command::run(
+            cargo().args(["nextest", "run", "--locked", "-p", "holdpoint-e2e", "--no-fail-fast"]).args([
+                "--run-ignored",
+                "only",
+                "example_dify::engine::",
+            ]),
+        ),
+        DifyEngine::NoPython => {
+            eprintln!("{NO_DIFY_ENGINE}");
+            Ok(())
+        }
+    }
 }
 
 fn long_tests(_: Scope) -> Result<()> {

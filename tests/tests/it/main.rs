@@ -24,6 +24,7 @@ mod evidence;
 mod example_agent;
 mod example_copilot;
 mod example_custom_rest;
+mod example_dify;
 mod example_github_action;
 mod fake_gate;
 mod faults;
