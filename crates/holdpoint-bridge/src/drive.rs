@@ -9,7 +9,7 @@ use crate::{
 };
 use holdpoint_core::{
     Admission, Caller, HeldCall, Interest, JournalError, Moved, OperationId, OperationState, PermittedCall,
-    Proposed, Rejection, ToolCall, Unavailable, Withdrawal,
+    Proposed, Rejection, Stance, ToolCall, Unavailable, Withdrawal,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -56,12 +56,15 @@ impl Driving<'_> {
                     Stage::NotYet(Rejection::Unavailable { what: Unavailable::Journal, thread: None })
                 }
             };
-            let goes_on = matches!(stage, Stage::NotYet(_)) && self.seat.is_told();
+            let is_wanted = self.interest.stance() == Stance::Waiting && self.seat.is_told();
+            let goes_on = matches!(stage, Stage::NotYet(_)) && is_wanted;
             if !goes_on || self.shared.parts.gate.is_closed() {
                 return stage;
             }
+            let mut interest = self.interest.clone();
             tokio::select! {
                 () = self.shared.stop.cancelled() => return stage,
+                _stance = interest.ended() => {}
                 () = self.shared.parts.clock.sleep(PAUSE) => {}
             }
         }
@@ -81,6 +84,10 @@ impl Driving<'_> {
             OperationState::Running if self.shared.is_owned(&row).await? => return Ok(Stage::Over),
             OperationState::Running => true,
         };
+        // Nobody was asked, or it is on no record: there is nothing to withdraw.
+        if self.interest.stance() == Stance::Cancelled && row.content.hold().is_none() && !interrupted {
+            return self.last_word(refused_in(mode, Answer::withdrawn())).await;
+        }
         let Some(call) = self.shared.call_of(&row) else {
             return self.last_word(refused_in(mode, other_configuration(&row))).await;
         };

@@ -1,7 +1,7 @@
 //! What all requests share: the kernel, the book of operations, and how its rows are read and changed.
 
 use crate::{
-    BridgeParts,
+    BridgeOptions, BridgeParts,
     answer::Answer,
     content::{Content, Mode, Question, Whose},
     desk::Desk,
@@ -160,11 +160,17 @@ impl Inner {
                 OperationState::Waiting | OperationState::Running => true,
             };
             let is_called_back = told && row.content.callback.is_some();
+            let BridgeOptions { kept, expires, .. } = self.parts.options;
+            // What ran must not run again for a caller that is late: its row stays for as long as any question may be open.
+            let kept = match row.content.question.mode() {
+                Mode::Check => kept,
+                Mode::Execute(_) => kept.max(expires),
+            };
             let becomes = Becomes {
                 state: OperationState::Answered,
                 owner: is_called_back.then(|| self.parts.owner.clone()),
                 thread: row.operation.now.thread.clone(),
-                expires_at: self.after(self.parts.options.kept),
+                expires_at: self.after(kept),
             };
             row.content.answer = Some(answer.clone());
             match self.write(&row, becomes).await? {

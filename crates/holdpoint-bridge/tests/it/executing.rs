@@ -97,6 +97,17 @@ async fn what_rules_allow_runs_once_for_its_key() {
     assert_eq!(stub.heard().len(), 3);
 }
 
+/// A yes of rules is no person's: nothing but its row keeps it from running again.
+#[tokio::test]
+async fn what_ran_is_known_for_as_long_as_a_question_may_be_open() {
+    let stub = Stub::new().await;
+    let house = House::targeting(target(&stub.address));
+    assert_eq!(house.ask("p", "", call("open", "1")).await.words().1, "allow");
+    house.clock.shift(jiff::SignedDuration::from_hours(6 * 24));
+    assert_eq!(house.ask("p", "", call("open", "1")).await.words(), (200, "allow", "passed"));
+    assert_eq!(stub.heard().len(), 1);
+}
+
 /// All of them at once.
 async fn futures<F: Future>(many: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut many: Vec<_> = many.map(|one| (Box::pin(one), None)).collect();

@@ -208,3 +208,17 @@ async fn of_many_that_ask_at_once_all_hear_the_same_review() {
     assert_eq!(yes, 20, "as often as a yes is repeated");
     assert_eq!((house.approver.opened().len(), house.approver.redeemed().len()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_withdrawn_while_gate_is_away() {
+    let house = House::new();
+    let place = house.ask("k", "wait=0", refund()).await.location();
+    house.approver.until_waiting(1).await;
+    house.approver.decide("THR-1", Verdict::Fail);
+    house.approver.until_waiting(0).await;
+    let gone = house.send(request(Method::DELETE, &place)).await;
+    assert_eq!(gone.words(), (200, "deny", "cancelled"));
+    house.approver.decide("THR-1", Verdict::Approve);
+    assert_eq!(house.ask("k", "wait=30", refund()).await.words(), (200, "deny", "cancelled"));
+    assert!(house.approver.redeemed().is_empty());
+}
