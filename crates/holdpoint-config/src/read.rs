@@ -9,6 +9,7 @@ mod shared;
 use crate::{
     compile::{Compiler, Defaults, declined, denied_methods, own_hold, plain_line, tokens, wait_mode},
     env::{Env, Substitution},
+    glob::is_glob,
     load::{Located, Node, decode, parse},
     mistake::{Finding, Findings, Mistakes, meant},
     settings::{
@@ -48,6 +49,9 @@ pub fn load_gate(path: &Path) -> Result<GateDeclaration, Mistakes> {
     let declaration = reader.declaration(path);
     reader.findings.finish(declaration, &reader.sources)
 }
+
+/// The tools of each target of the bridge.
+type Targets = BTreeMap<String, Vec<String>>;
 
 /// Reads files and collects what is wrong with them.
 pub(crate) struct Reader<'e> {
@@ -102,13 +106,20 @@ impl<'e> Reader<'e> {
 
         let tools = self.tools_folder(&folder, written.tools.as_ref());
         let mut compiler = Compiler::new(defaults);
-        let targets = written.bridge.iter().flat_map(|bridge| &bridge.targets.0);
-        let mut known: Vec<&str> =
-            names.into_iter().chain(targets.map(|(name, _)| name.value.as_str())).collect();
+        let targets: Targets = written
+            .bridge
+            .iter()
+            .flat_map(|bridge| &bridge.targets.0)
+            .map(|(name, target)| {
+                let tools = target.value.tools.0.iter().map(|(tool, _)| tool.value.clone());
+                (name.value.clone(), tools.collect())
+            })
+            .collect();
+        let mut known: Vec<&str> = names.into_iter().chain(targets.keys().map(String::as_str)).collect();
         // Whatever is said of the bridge: `holdpoint bridge` needs nothing to be said.
         known.push(bridge::CHECKS);
         for path in tools.as_ref().map(|tools| self.tools_files(tools)).unwrap_or_default() {
-            self.tools_file(&path, Some(&known), &mut compiler);
+            self.tools_file(&path, Some(&known), &targets, &mut compiler);
         }
         let known = known.into_iter().map(ToOwned::to_owned).collect();
         let config = self.finish(compiler, settings);
@@ -118,7 +129,7 @@ impl<'e> Reader<'e> {
     /// A tools file by itself, with the defaults for the rest.
     pub(crate) fn tools_alone(&mut self, path: &Path) -> Read {
         let mut compiler = Compiler::new(Defaults::default());
-        self.tools_file(path, None, &mut compiler);
+        self.tools_file(path, None, &Targets::new(), &mut compiler);
         let config = self.finish(compiler, Settings::default());
         Read { config, tools: path.parent().map(Path::to_owned), servers: None }
     }
@@ -269,10 +280,17 @@ impl<'e> Reader<'e> {
         }
     }
 
-    fn tools_file(&mut self, path: &Path, known: Option<&[&str]>, compiler: &mut Compiler) {
+    fn tools_file(
+        &mut self,
+        path: &Path,
+        known: Option<&[&str]>,
+        targets: &Targets,
+        compiler: &mut Compiler,
+    ) {
         let Some((_, root)) = self.open(path) else { return };
         let Some(file) = decode::<ToolsFile>(&root, &mut self.findings) else { return };
         self.check_server(&file.server, known);
+        self.check_target(&file, targets);
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         compiler.add(&file, &folder, &mut self.sources, &mut self.findings, &mut self.notes);
     }
@@ -283,6 +301,22 @@ impl<'e> Reader<'e> {
         let finding = Finding::at(server.span, format!("holdpoint.yaml has no server `{}`", server.value));
         let hint = meant(&server.value, known).unwrap_or_else(|| "add it under `servers:` there".to_owned());
         self.findings.push(finding.hint(&hint));
+    }
+
+    /// An entry for a tool that the target does not have guards nothing: another one was meant.
+    fn check_target(&mut self, file: &ToolsFile, targets: &Targets) {
+        let Some(tools) = targets.get(&file.server.value) else { return };
+        for entry in &file.tools {
+            let name = &entry.value.name;
+            if !is_glob(&name.value) && !tools.contains(&name.value) {
+                let message = format!("the target `{}` has no tool `{}`", file.server.value, name.value);
+                let known: Vec<&str> = tools.iter().map(String::as_str).collect();
+                let hint = meant(&name.value, &known);
+                let hint =
+                    hint.unwrap_or_else(|| "add it under `bridge.targets` in holdpoint.yaml".to_owned());
+                self.findings.push(Finding::at(name.span, message).hint(&hint));
+            }
+        }
     }
 
     fn declaration(&mut self, path: &Path) -> Option<GateDeclaration> {

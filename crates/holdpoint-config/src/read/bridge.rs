@@ -2,7 +2,7 @@
 
 use super::{servers, shared};
 use crate::{
-    env::Substitution,
+    env::{Substitution, has_reference},
     load::{Entries, Located},
     mistake::{Finding, Findings},
     pointer::Pointer,
@@ -21,6 +21,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub(crate) const CHECKS: &str = "bridge";
 /// Whatever is in between gives up sooner.
 const WAIT_LONGEST: Duration = Duration::from_mins(10);
+/// Shorter lives would end between two tries of one caller.
+const LIVES_AT_LEAST: Duration = Duration::from_mins(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RESPONSE_BYTES_MAX: u32 = 1024 * 1024;
 
@@ -49,6 +51,14 @@ pub(super) fn bridge(
         let finding = Finding::at(none.span, "with `replays_max: 0`, no caller could ever read a yes");
         findings.push(finding.hint("write how often one may be read, such as 20"));
     }
+    let short_lived = [("expires", &written.expires), ("kept", &written.kept)];
+    for (name, short) in short_lived {
+        if let Some(short) = short.as_ref().filter(|length| length.value.get() < LIVES_AT_LEAST) {
+            let finding = Finding::at(short.span, format!("`{name}` is one minute at least"));
+            findings
+                .push(finding.hint("write `1m` or more: a caller that tries again has to find its question"));
+        }
+    }
     let denies_with_403 = match written.deny_status.as_ref().map(|status| (status.value, status.span)) {
         None | Some((200, _)) => false,
         Some((403, _)) => true,
@@ -61,8 +71,8 @@ pub(super) fn bridge(
     Some(BridgeSettings {
         wait: written.wait.as_ref().map_or(short(otherwise.wait), |wait| wait.value.get()),
         wait_max,
-        expires: written.expires.map_or(otherwise.expires, HumaneDuration::get),
-        kept: written.kept.map_or(otherwise.kept, HumaneDuration::get),
+        expires: written.expires.as_ref().map_or(otherwise.expires, |length| length.value.get()),
+        kept: written.kept.as_ref().map_or(otherwise.kept, |length| length.value.get()),
         replays_max: written.replays_max.as_ref().map_or(otherwise.replays_max, |max| max.value),
         denies_with_403,
         targets: targets(&written.targets, servers, substitution, findings),
@@ -88,7 +98,8 @@ fn callbacks(
                 && !label.starts_with('-')
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         };
-        let is_literal = name.starts_with('[') && name.ends_with(']');
+        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let is_literal = literal.is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok());
         if !is_literal && !name.split('.').all(label) {
             let finding = Finding::at(host.span, "this is no name of a host");
             findings.push(finding.hint("write `hooks.example.com`, or `*.example.com` for all below it"));
@@ -147,6 +158,7 @@ fn target_of(
     let headers = servers::headers(&written.headers, substitution, findings);
     let mut tools = BTreeMap::new();
     for (name, tool) in &written.tools.0 {
+        check_headers(&written.headers, &tool.value.headers, findings);
         if let Some(settings) = tool_of(name, &tool.value, findings) {
             tools.insert(name.value.clone(), settings);
         }
@@ -158,6 +170,23 @@ fn target_of(
         response_bytes_max: written.response_bytes_max.unwrap_or(RESPONSE_BYTES_MAX),
         tools,
     })
+}
+
+/// A header of a tool must not take the place of one of the target, or of another one.
+fn check_headers(
+    target: &Entries<Located<String>>,
+    tool: &Entries<Located<TargetValue>>,
+    findings: &mut Findings,
+) {
+    let mut taken: Vec<String> = target.0.iter().map(|(name, _)| name.value.to_lowercase()).collect();
+    for (name, _) in &tool.0 {
+        let lower = name.value.to_lowercase();
+        if taken.contains(&lower) {
+            let finding = Finding::at(name.span, format!("the header `{lower}` is sent already"));
+            findings.push(finding.hint("remove one of the two"));
+        }
+        taken.push(lower);
+    }
 }
 
 fn tool_of(
@@ -209,7 +238,10 @@ fn values(written: &Entries<Located<TargetValue>>, findings: &mut Findings) -> V
                 pointer: pointer(at, &at.value, findings)?,
                 optional: value.value.optional,
             },
-            (None, Some(constant)) => TargetSource::Value(constant.0.clone()),
+            (None, Some(constant)) => {
+                check_constant(name, &constant.0, findings);
+                TargetSource::Value(constant.0.clone())
+            }
             (Some(_), Some(_)) | (None, None) => {
                 let finding =
                     Finding::at(value.span, "a value is either `at` a place in the arguments, or a constant");
@@ -220,6 +252,17 @@ fn values(written: &Entries<Located<TargetValue>>, findings: &mut Findings) -> V
         Some((name.value.clone(), source))
     });
     values.collect()
+}
+
+/// Constants are digested and shown as they are written.
+fn check_constant(name: &Located<String>, constant: &serde_json::Value, findings: &mut Findings) {
+    let holds_reference = constant.as_str().is_some_and(has_reference);
+    if servers::is_sensitive(&name.value) || holds_reference {
+        let finding =
+            Finding::at(name.span, "a constant of a tool is no place for a credential or a variable");
+        findings
+            .push(finding.hint("write it under the target's `headers`: `authorization: \"Bearer ${NAME}\"`"));
+    }
 }
 
 fn pointer(written: &Located<String>, text: &str, findings: &mut Findings) -> Option<String> {

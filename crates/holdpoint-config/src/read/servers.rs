@@ -13,14 +13,25 @@ use std::collections::BTreeMap;
 use url::Url;
 
 /// Headers that belong to the connection.
-const OWN_HEADERS: [&str; 6] =
-    ["connection", "content-length", "content-type", "host", "te", "transfer-encoding"];
+const OWN_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Parts of names whose values are credentials.
 const SENSITIVE: [&str; 9] =
     ["auth", "cookie", "credential", "key", "passwd", "password", "secret", "session", "token"];
 
-fn is_sensitive(name: &str) -> bool {
+pub(super) fn is_sensitive(name: &str) -> bool {
     let name = name.to_lowercase();
     SENSITIVE.iter().any(|part| name.contains(part))
 }

@@ -13,9 +13,9 @@ pub(crate) struct Bridge {
     /// The longest that a request is held. Absent: 5 minutes.
     pub(crate) wait_max: Option<Located<HumaneDuration>>,
     /// How long a question stays open that nobody decides. Absent: 7 days.
-    pub(crate) expires: Option<HumaneDuration>,
+    pub(crate) expires: Option<Located<HumaneDuration>>,
     /// For how long the same question gets the same answer. Absent: 24 hours.
-    pub(crate) kept: Option<HumaneDuration>,
+    pub(crate) kept: Option<Located<HumaneDuration>>,
     /// How often a yes is repeated. Absent: 20 times.
     pub(crate) replays_max: Option<Located<u32>>,
     /// The HTTP status of a no: 200, which platforms can read, or 403. Absent: 200.

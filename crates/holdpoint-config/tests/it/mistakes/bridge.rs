@@ -104,6 +104,15 @@ fn each_mistake_is_told_with_its_way_out() {
         (tool("{ method: POST, path: /a, query: { x: { at: amount } } }"), "starts with `/`", "/amount"),
         (tool("{ method: POST, path: /a, body: none, json: {} }"), "more than one body", "keep one"),
         (tool("{ method: POST, path: /a, url: x }"), "url", ""),
+        (tool("{ method: POST, path: /a, headers: { authorization: { value: abc } } }"), "no place for a credential", "headers"),
+        (tool("{ method: POST, path: /a, query: { api_key: { value: abc } } }"), "no place for a credential", "headers"),
+        (tool("{ method: POST, path: /a, json: { x: { value: '${TOKEN}' } } }"), "or a variable", "headers"),
+        (tool("{ method: POST, path: /a, headers: { x-a: { at: /a }, X-A: { at: /b } } }"), "is sent already", "remove"),
+        (tool("{ method: POST, path: /a, headers: { upgrade: { at: /a } } }"), "set by the connection", "remove"),
+        ("bridge: { targets: { a: { url: 'https://a.example', headers: { x-a: b }, tools: { t: { method: GET, path: /t, headers: { X-a: { at: /x } } } } } } }\n".to_owned(), "`x-a` is sent already", "remove"),
+        ("bridge: { expires: 10s }\n".to_owned(), "`expires` is one minute at least", "1m"),
+        ("bridge: { kept: 10s }\n".to_owned(), "`kept` is one minute at least", "1m"),
+        (callbacks("{ hosts: ['[anything]'], secret: '${SECRET}' }"), "no name of a host", "*.example.com"),
     ] {
         let said = bridge(&text).told();
         assert!(said.contains(told) && said.contains(hint), "{text}\n{said}");
@@ -122,12 +131,14 @@ fn a_credential_in_the_file_itself() {
 
 #[test]
 fn tools_files_are_for_the_bridge_and_its_targets_too() {
-    let main = "bridge: { targets: { crm: { url: 'https://crm.example', tools: {} } } }\n";
-    for server in ["bridge", "crm"] {
-        let tools = format!("server: {server}\ntools: [{{ name: a, action: deny }}]\n");
+    let main = "bridge: { targets: { crm: { url: 'https://crm.example', tools: { wipe: { method: DELETE, path: /w } } } } }\n";
+    for (server, tool) in [("bridge", "anything"), ("crm", "wipe"), ("crm", "'w*'")] {
+        let tools = format!("server: {server}\ntools: [{{ name: {tool}, action: deny }}]\n");
         Folder::new(&[("holdpoint.yaml", main), ("tools/x.yaml", &tools)]).load();
     }
-    let tools = "server: crn\ntools: [{ name: a, action: deny }]\n";
-    let said = Folder::new(&[("holdpoint.yaml", main), ("tools/x.yaml", tools)]).told();
-    assert!(said.contains("did you mean `crm`") || said.contains("`crm`"), "{said}");
+    for (server, tool, told) in [("crn", "wipe", "no server `crn`"), ("crm", "wip", "has no tool `wip`")] {
+        let tools = format!("server: {server}\ntools: [{{ name: {tool}, action: deny }}]\n");
+        let said = Folder::new(&[("holdpoint.yaml", main), ("tools/x.yaml", &tools)]).told();
+        assert!(said.contains(told), "{said}");
+    }
 }
