@@ -198,7 +198,8 @@ async fn decision(asking: &Asking<'_>) -> Result<Reply, Problem> {
         (None, None) => return Err(Problem::bad_request("`thread_id` or `task_id` is missing".to_owned())),
     };
     let found = asking.inner.parts.journal.latest_operation(&asking.caller.principal, of).await;
-    let row = found.map_err(|error| unrecordable(&error))?.and_then(|operation| asking.inner.row(operation));
+    let row = found.and_then(|found| found.map_or(Ok(None), |operation| asking.inner.row(operation)));
+    let row = row.map_err(|error| unrecordable(&error))?;
     let row = row.ok_or_else(Problem::not_found)?;
     let mut said_of = Map::from_iter([("task_id".to_owned(), json!(row.operation.task.as_str()))]);
     // A yes that was taken by its token stays a yes, without a token.
@@ -315,7 +316,8 @@ async fn revise(
 ) -> Result<(), Problem> {
     let book = &asking.inner.parts.journal;
     let found = book.latest_operation(&asking.caller.principal, OperationOf::Thread(thread)).await;
-    let row = found.map_err(|error| unrecordable(&error))?.and_then(|operation| asking.inner.row(operation));
+    let row = found.and_then(|found| found.map_or(Ok(None), |operation| asking.inner.row(operation)));
+    let row = row.map_err(|error| unrecordable(&error))?;
     let row = row.filter(|row| row.operation.task == *task).ok_or_else(Problem::not_found)?;
     let asks_for_changes = row.answer().is_some_and(|answer| answer.status == "changes_requested");
     let mut payload = Fields(fields.object("payload")?.ok_or_else(|| missing("payload"))?);

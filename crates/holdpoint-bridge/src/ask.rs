@@ -224,7 +224,8 @@ impl Inner {
         match self.parts.journal.open_operation(new).await.map_err(|error| unrecordable(&error))? {
             OpenedOperation::Mine(operation) => Ok(Row { operation, content }),
             OpenedOperation::There(operation) => {
-                let row = self.row(operation).ok_or_else(Problem::not_found)?;
+                let row = self.row(operation).map_err(|error| unrecordable(&error))?;
+                let row = row.ok_or_else(Problem::not_found)?;
                 self.same(row, named).await
             }
         }

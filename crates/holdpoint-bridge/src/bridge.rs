@@ -1,13 +1,13 @@
 use crate::{
     BridgeCaller, BridgeParts, http,
-    inner::{Becomes, Inner, Row},
+    inner::{Becomes, Inner, Row, causes},
     reply::Reply,
 };
 use ::http::{Method, Request};
 use bytes::Bytes;
-use holdpoint_core::{JournalError, Liveness, Moved, OperationState, Owner};
+use holdpoint_core::{JournalError, Liveness, Moved, OperationId, OperationState};
 use http_body::Body;
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// How often to look for what other processes left.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -52,9 +52,14 @@ impl Bridge {
     /// Goes on with what processes left that have ended, until [`Self::stop`].
     pub async fn run(&self) {
         let mut looks: u32 = 0;
+        let mut told_of = HashSet::new();
         loop {
-            if let Err(error) = self.look(looks.is_multiple_of(LOOKS_PER_FORGETTING)).await {
-                tracing::error!(%error, "the journal failed");
+            let forgets = looks.is_multiple_of(LOOKS_PER_FORGETTING);
+            if forgets {
+                told_of.clear();
+            }
+            if let Err(error) = self.look(forgets, &mut told_of).await {
+                tracing::error!(%error, cause = causes(&error), "the journal failed");
             }
             looks = looks.wrapping_add(1);
             tokio::select! {
@@ -75,35 +80,39 @@ impl Bridge {
         self.0.running.wait().await;
     }
 
-    async fn look(&self, forgets: bool) -> Result<(), JournalError> {
+    /// `told_of`: what the log says already that it cannot be taken over.
+    async fn look(&self, forgets: bool, told_of: &mut HashSet<OperationId>) -> Result<(), JournalError> {
         let Inner { parts, .. } = &*self.0;
         if forgets {
             parts.journal.forget_operations(self.0.now(), FORGOTTEN_MAX).await?;
         }
         for owner in parts.journal.operation_owners().await? {
             let is_gone = owner != parts.owner && parts.journal.liveness(&owner).await? == Liveness::Gone;
-            if is_gone {
-                self.take_over(&owner).await?;
+            if !is_gone {
+                continue;
+            }
+            for id in parts.journal.operations_of(&owner, TAKEN_OVER_MAX).await? {
+                let Err(error) = self.take_over(&id).await else {
+                    continue;
+                };
+                // Nothing is guessed: it stays as it is until it expires, whoever asks is told to come back, and the others are
+                // taken over all the same.
+                if told_of.insert(id.clone()) {
+                    let (owner, cause) = (&*owner.0, causes(&error));
+                    tracing::error!(%id, owner, cause, "what a process left cannot be gone on with");
+                }
             }
         }
         Ok(())
     }
 
-    async fn take_over(&self, owner: &Owner) -> Result<(), JournalError> {
-        for operation in self.0.parts.journal.operations_of(owner, TAKEN_OVER_MAX).await? {
-            let id = operation.id.clone();
-            let Some(row) = self.0.row(operation) else {
-                continue;
-            };
-            if row.state() == OperationState::Running {
-                // Its driver finds out what came of it, and takes nothing over before.
-                self.0.drive(&id, true);
-                continue;
-            }
-            match self.own(row).await? {
-                Moved::Yes => drop(self.0.drive(&id, true)),
-                Moved::No => {}
-            }
+    async fn take_over(&self, id: &OperationId) -> Result<(), JournalError> {
+        let Some(row) = self.0.find(id).await? else {
+            return Ok(());
+        };
+        // The driver of what runs finds out what came of it, and takes nothing over before.
+        if row.state() == OperationState::Running || self.own(row).await? == Moved::Yes {
+            self.0.drive(id, true);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Tells callers the last word at the address that they gave. The row is the outbox: it has an owner until the word arrived.
 
 use crate::{
-    inner::{ATTEMPTS_MAX, Becomes, Inner, Row},
+    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, causes},
     options::{CallbackOptions, PrivateAddresses},
     problem::Problem,
     reply,
@@ -89,7 +89,7 @@ impl Inner {
                 Ok(Some(pause)) => pause,
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(%error, "the journal failed");
+                    tracing::error!(%error, cause = causes(&error), "the journal failed");
                     PAUSE_MAX
                 }
             };

@@ -4,7 +4,7 @@ use crate::{
     answer::{Answer, Finality, Happened, finality},
     content::Mode,
     desk::{Entered, Seat, Stage},
-    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, Shared},
+    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, Shared, causes},
     run::{Run, hand_out, refused_in, unpacked, unsent},
 };
 use holdpoint_core::{
@@ -52,7 +52,7 @@ impl Driving<'_> {
             let stage = match self.once().await {
                 Ok(stage) => stage,
                 Err(error) => {
-                    tracing::error!(%error, "the journal failed");
+                    tracing::error!(%error, cause = causes(&error), "the journal failed");
                     Stage::NotYet(Rejection::Unavailable { what: Unavailable::Journal, thread: None })
                 }
             };
@@ -74,7 +74,7 @@ impl Driving<'_> {
         let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
             return Ok(Stage::Over);
         };
-        let Some(row) = self.shared.row(operation) else {
+        let Some(row) = self.shared.row(operation)? else {
             return Ok(Stage::Over);
         };
         let mode = row.content.question.mode();
@@ -163,7 +163,7 @@ impl Driving<'_> {
             let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
                 return Ok(Asked::ByAnother);
             };
-            let Some(mut row) = self.shared.row(operation) else {
+            let Some(mut row) = self.shared.row(operation)? else {
                 return Ok(Asked::ByAnother);
             };
             match row.state() {
@@ -187,7 +187,7 @@ impl Driving<'_> {
             unsent(permitted, &Answer::withdrawn().happened(Happened::No)).await;
             return Ok(None);
         };
-        let Some(row) = self.shared.row(operation) else {
+        let Some(row) = self.shared.row(operation)? else {
             unsent(permitted, &Answer::expired().happened(Happened::No)).await;
             return Ok(None);
         };
@@ -232,8 +232,7 @@ impl Driving<'_> {
 
     async fn begin(&self) -> Result<Begun, JournalError> {
         for _ in 0..ATTEMPTS_MAX {
-            let operation = self.shared.parts.journal.operation(self.id).await?;
-            let Some(row) = operation.and_then(|operation| self.shared.row(operation)) else {
+            let Some(row) = self.shared.find(self.id).await? else {
                 return Ok(Begun::Elsewhere);
             };
             match row.state() {

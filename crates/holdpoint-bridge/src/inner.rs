@@ -114,20 +114,25 @@ impl Inner {
     }
 
     /// The row of this number, if it is still good.
-    pub(crate) async fn read(&self, id: &OperationId) -> Result<Option<Row>, Problem> {
-        let operation = self.parts.journal.operation(id).await.map_err(|error| unrecordable(&error))?;
-        Ok(operation.and_then(|operation| self.row(operation)))
+    pub(crate) async fn find(&self, id: &OperationId) -> Result<Option<Row>, JournalError> {
+        self.parts.journal.operation(id).await?.map_or(Ok(None), |operation| self.row(operation))
     }
 
-    pub(crate) fn row(&self, operation: Operation) -> Option<Row> {
+    /// The same, for a request.
+    pub(crate) async fn read(&self, id: &OperationId) -> Result<Option<Row>, Problem> {
+        self.find(id).await.map_err(|error| unrecordable(&error))
+    }
+
+    /// `None`: it is not good any more. What cannot be read is not the same as what is not there: the one may have run, and
+    /// whoever took it for the other would ask, or run, again.
+    pub(crate) fn row(&self, operation: Operation) -> Result<Option<Row>, JournalError> {
         if operation.now.expires_at <= self.now() {
-            return None;
+            return Ok(None);
         }
-        let content = Content::of(&operation);
-        if content.is_none() {
-            tracing::error!(id = %operation.id, "an operation on record cannot be read");
+        match Content::of(&operation) {
+            Some(content) => Ok(Some(Row { operation, content })),
+            None => Err(JournalError(format!("the content of `{}` cannot be read", operation.id).into())),
         }
-        Some(Row { content: content?, operation })
     }
 
     /// Makes `row` what it says now, if it is still in its round.
@@ -151,7 +156,7 @@ impl Inner {
             let Some(operation) = self.parts.journal.operation(id).await? else {
                 return Ok(());
             };
-            let Some(mut row) = self.row(operation) else {
+            let Some(mut row) = self.row(operation)? else {
                 return Ok(());
             };
             let told = match row.state() {
@@ -201,8 +206,14 @@ pub(crate) fn packed(content: &Content) -> Result<holdpoint_core::OperationConte
 }
 
 pub(crate) fn unrecordable(error: &JournalError) -> Problem {
-    tracing::error!(%error, "the journal failed");
+    tracing::error!(%error, cause = causes(error), "the journal failed");
     Problem::unrecordable()
+}
+
+/// What is behind an error of the journal: which row it is about, or what the database said.
+pub(crate) fn causes(error: &JournalError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// For `Arc<Inner>` in tasks.

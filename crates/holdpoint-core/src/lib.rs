@@ -63,7 +63,7 @@ pub use names::{
 };
 pub use operation::{
     NewOperation, OpenedOperation, Operation, OperationBook, OperationChange, OperationContent, OperationOf,
-    OperationState,
+    OperationState, Ownerless,
 };
 pub use permit::{Completion, Delivery, Grounds, Outcome, PermittedCall, Receipt};
 pub use policy::{Ask, Plan, PlanError, Policy, RiskLevel, Tokens};

@@ -7,6 +7,7 @@
 //!    it, and nobody else can guess it.
 //! 3. Each change names the round that it was decided in: of any number that act on the same state, one does.
 //! 4. Who *owns* an operation has something left to do for it. Where the owner is gone, another process takes it over.
+//! 5. What waits or runs has an owner ([`OperationChange::check`]): else nobody would ever go on with it.
 
 use crate::{JournalError, Moved, OperationId, Owner, Principal, TaskId, ThreadId};
 use async_trait::async_trait;
@@ -54,6 +55,14 @@ impl OperationState {
     /// Every state.
     pub const ALL: [Self; 4] = [Self::Asked, Self::Waiting, Self::Running, Self::Answered];
 
+    /// Whether somebody has something left to do.
+    const fn needs_owner(self) -> bool {
+        match self {
+            Self::Waiting | Self::Running => true,
+            Self::Asked | Self::Answered => false,
+        }
+    }
+
     /// The word in the journal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -94,6 +103,24 @@ pub struct OperationChange {
     pub owner: Option<Owner>,
     /// From then on there is no such operation.
     pub expires_at: Timestamp,
+}
+
+impl OperationChange {
+    /// What every journal asks before it writes, and again of what it reads.
+    pub fn check(&self) -> Result<(), Ownerless> {
+        if self.state.needs_owner() && self.owner.is_none() { Err(Ownerless(self.state)) } else { Ok(()) }
+    }
+}
+
+/// An operation that nobody would go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an operation that is `{}` needs an owner", .0.as_str())]
+pub struct Ownerless(OperationState);
+
+impl From<Ownerless> for JournalError {
+    fn from(error: Ownerless) -> Self {
+        Self(Box::new(error))
+    }
 }
 
 /// An operation as it is on record.
@@ -142,7 +169,7 @@ pub enum OperationOf<'a> {
     Task(&'a TaskId),
 }
 
-/// The durable record of operations. Every write is durable when it returns.
+/// The durable record of operations. Every write is durable when it returns, and refuses what [`OperationChange::check`] does.
 #[async_trait]
 pub trait OperationBook: fmt::Debug + Send + Sync {
     /// Records an operation in round 0, unless there is one of its number.
@@ -151,7 +178,7 @@ pub trait OperationBook: fmt::Debug + Send + Sync {
     /// The operation of this number.
     async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, JournalError>;
 
-    /// The one that this principal opened last, of a review or a job.
+    /// The one that this principal opened last, of a review or a job: the last one put on record, whatever a clock said.
     async fn latest_operation(
         &self,
         principal: &Principal,
@@ -170,8 +197,9 @@ pub trait OperationBook: fmt::Debug + Send + Sync {
     /// Everybody who has something left to do for one, each once.
     async fn operation_owners(&self) -> Result<Vec<Owner>, JournalError>;
 
-    /// The operations of an owner, those first that were changed the longest ago; at most `limit`.
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError>;
+    /// The numbers of an owner's operations, those first that were changed the longest ago; at most `limit`. Only the numbers:
+    /// each holds a whole request, and one that cannot be read must not hide the others.
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError>;
 
     /// Forgets operations that expired at `now` or before, the oldest first; at most `limit`. Says how many.
     async fn forget_operations(&self, now: Timestamp, limit: usize) -> Result<u64, JournalError>;

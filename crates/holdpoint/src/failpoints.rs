@@ -236,7 +236,7 @@ impl OperationBook for Mortal<dyn Journal> {
         self.port.operation_owners().await
     }
 
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError> {
         self.port.operations_of(owner, limit).await
     }
 

@@ -1,9 +1,21 @@
 //! Processes that end, and those that go on.
 
 use crate::house::House;
-use holdpoint_core::{Moved, OperationBook as _, OperationChange, OperationContent, OperationState, Owner};
+use holdpoint_core::{
+    Clock as _, Moved, OperationBook as _, OperationChange, OperationContent, OperationState, Owner,
+};
 use holdpoint_testkit::Verdict;
 use serde_json::{Value, json};
+use std::{
+    fmt::{Debug, Write as _},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::Field,
+    span::{Attributes, Id, Record},
+};
 
 fn refund() -> Value {
     json!({ "tool_name": "refund", "subject": "x" })
@@ -89,4 +101,82 @@ async fn a_bridge_that_stops_tells_those_that_wait_to_come_back() {
     assert_eq!(told.words(), (202, "pending", "pending"));
     house.bridge.stop();
     house.bridge.drain().await;
+}
+
+/// Another version, or something else, wrote it. Nothing is guessed and nothing is run; the log names it, and what can be read
+/// is gone on with.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_left_alone_and_told_of() {
+    let house = House::new();
+    for key in ["damaged", "sound"] {
+        house.ask(key, "wait=0", refund()).await;
+    }
+    house.dies("one");
+    let damaged = house.journal.operations()[0].clone();
+    let content = OperationContent::new(&b"{"[..]);
+    let change = OperationChange { content, ..damaged.now };
+    let done = house.journal.advance_operation(&damaged.id, damaged.round, change, damaged.changed_at).await;
+    assert_eq!(done.unwrap(), Moved::Yes);
+    let stands = house.journal.operations()[0].clone();
+
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.clone());
+    let after = house.again("two");
+    house.approver.until_waiting(0).await;
+    let running = after.bridge.clone();
+    tokio::spawn(async move { running.run().await });
+    house.approver.until_waiting(1).await;
+    for _ in 0..3 {
+        after.clock.sleep(Duration::from_secs(15)).await;
+    }
+    let told = log.lines("what a process left");
+    assert_eq!(told.len(), 1, "once, not at each look: {told:?}");
+    let names = format!("the content of `{}` cannot be read", stands.id);
+    assert!(told[0].contains(&names) && told[0].contains("owner=\"one\""), "{told:?}");
+
+    let opened = house.approver.opened().len();
+    let place = format!("/v1/decisions/{}", stands.id);
+    for said in [after.get(&place).await, after.ask("damaged", "wait=0", refund()).await] {
+        assert_eq!((said.status.as_u16(), said.header("holdpoint-decision")), (503, "deny"), "{}", said.text);
+        assert!(!said.header("retry-after").is_empty());
+    }
+    assert_eq!(house.approver.opened().len(), opened, "nobody is asked again");
+    assert_eq!(house.journal.operations()[0], stands);
+    assert!(!log.lines(&names).is_empty());
+}
+
+/// What the log says.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn lines(&self, with: &str) -> Vec<String> {
+        self.0.lock().unwrap().iter().filter(|line| line.contains(with)).cloned().collect()
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            write!(line, "{field}={value:?} ").unwrap();
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }

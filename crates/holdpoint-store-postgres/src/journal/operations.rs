@@ -17,6 +17,7 @@ use crate::server::ANSWER_WITHIN;
 const TABLE: &str = "operations";
 
 struct OperationRow {
+    number: i64,
     id: String,
     principal: String,
     task: String,
@@ -34,8 +35,7 @@ impl TryFrom<OperationRow> for Operation {
     type Error = Failure;
 
     fn try_from(row: OperationRow) -> Result<Self, Failure> {
-        // They have no number of their own; the round tells them apart well enough.
-        let wrong = |reason| impossible_in(TABLE, row.round, reason);
+        let wrong = |reason| impossible_in(TABLE, row.number, reason);
         let state = OperationState::ALL
             .into_iter()
             .find(|state| state.as_str() == row.state)
@@ -45,13 +45,14 @@ impl TryFrom<OperationRow> for Operation {
             thread: row.thread.map(ThreadId::new),
             content: OperationContent::new(row.content),
             owner: row.owner.map(|owner| Owner(owner.into())),
-            expires_at: instant(TABLE, row.round, row.expires_at)?,
+            expires_at: instant(TABLE, row.number, row.expires_at)?,
         };
+        now.check().map_err(|_| wrong("nobody owns what waits or runs"))?;
         Ok(Self {
             now,
             round: u32::try_from(row.round).map_err(|_| wrong("a round is out of range"))?,
-            opened_at: instant(TABLE, row.round, row.opened_at)?,
-            changed_at: instant(TABLE, row.round, row.changed_at)?,
+            opened_at: instant(TABLE, row.number, row.opened_at)?,
+            changed_at: instant(TABLE, row.number, row.changed_at)?,
             id: OperationId::new(row.id),
             principal: Principal::new(row.principal),
             task: TaskId::new(row.task),
@@ -62,6 +63,7 @@ impl TryFrom<OperationRow> for Operation {
 #[async_trait]
 impl OperationBook for PostgresJournal {
     async fn open_operation(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        new.now.check()?;
         let mut session = self.server.session().await?;
         let done = timeout(ANSWER_WITHIN, open(session.connection(), new)).await;
         Ok(session.heard(done)?)
@@ -90,6 +92,7 @@ impl OperationBook for PostgresJournal {
         change: OperationChange,
         at: Timestamp,
     ) -> Result<Moved, JournalError> {
+        change.check()?;
         let mut session = self.server.session().await?;
         let done = timeout(ANSWER_WITHIN, advance(session.connection(), id, round, change, at)).await;
         Ok(session.heard(done)?)
@@ -101,7 +104,7 @@ impl OperationBook for PostgresJournal {
         Ok(session.heard(done)?)
     }
 
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError> {
         let mut session = self.server.session().await?;
         let done = timeout(ANSWER_WITHIN, of_owner(session.connection(), owner, limit)).await;
         Ok(session.heard(done)?)
@@ -123,7 +126,7 @@ async fn open(session: &mut PgConnection, new: NewOperation) -> Result<OpenedOpe
     let opened = sqlx::query!(
         "INSERT INTO holdpoint.operations (id, principal, task, state, thread, content, owner, opened_at, changed_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
-        ON CONFLICT DO NOTHING",
+        ON CONFLICT (id) DO NOTHING",
         id,
         principal,
         task,
@@ -153,7 +156,8 @@ async fn find(session: &mut PgConnection, id: &OperationId) -> Result<Option<Ope
     let id = id.as_str();
     let row = sqlx::query_as!(
         OperationRow,
-        "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
+        "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+            expires_at
         FROM holdpoint.operations WHERE id = $1",
         id
     )
@@ -177,23 +181,25 @@ async fn latest(
     let row = match of {
         OperationOf::Thread(_) => {
             sqlx::query_as!(
-                OperationRow,
-                "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-                FROM holdpoint.operations WHERE thread = $1 AND principal = $2 ORDER BY opened_at DESC, id DESC LIMIT 1",
-                text,
-                principal
-            )
+            OperationRow,
+            "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+                    expires_at
+                FROM holdpoint.operations WHERE thread = $1 AND principal = $2 ORDER BY number DESC LIMIT 1",
+            text,
+            principal
+        )
             .fetch_optional(session)
             .await
         }
         OperationOf::Task(_) => {
             sqlx::query_as!(
-                OperationRow,
-                "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-                FROM holdpoint.operations WHERE task = $1 AND principal = $2 ORDER BY opened_at DESC, id DESC LIMIT 1",
-                text,
-                principal
-            )
+            OperationRow,
+            "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+                    expires_at
+                FROM holdpoint.operations WHERE task = $1 AND principal = $2 ORDER BY number DESC LIMIT 1",
+            text,
+            principal
+        )
             .fetch_optional(session)
             .await
         }
@@ -244,25 +250,23 @@ async fn of_owner(
     session: &mut PgConnection,
     owner: &Owner,
     limit: usize,
-) -> Result<Vec<Operation>, Failure> {
+) -> Result<Vec<OperationId>, Failure> {
     let (owner, limit) = (&*owner.0, i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = sqlx::query_as!(
-        OperationRow,
-        "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-        FROM holdpoint.operations WHERE owner = $1 ORDER BY changed_at, id LIMIT $2",
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM holdpoint.operations WHERE owner = $1 ORDER BY changed_at, number LIMIT $2",
         owner,
         limit
     )
     .fetch_all(session)
     .await?;
-    rows.into_iter().map(Operation::try_from).collect()
+    Ok(ids.into_iter().map(OperationId::new).collect())
 }
 
 async fn forget(session: &mut PgConnection, now: Timestamp, limit: usize) -> Result<u64, Failure> {
     let (now, limit) = (now.as_microsecond(), i64::try_from(limit).unwrap_or(i64::MAX));
     let forgotten = sqlx::query!(
-        "DELETE FROM holdpoint.operations WHERE id IN
-            (SELECT id FROM holdpoint.operations WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2)",
+        "DELETE FROM holdpoint.operations WHERE number IN
+            (SELECT number FROM holdpoint.operations WHERE expires_at <= $1 ORDER BY expires_at, number LIMIT $2)",
         now,
         limit
     )

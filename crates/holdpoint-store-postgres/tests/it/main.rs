@@ -3,3 +3,4 @@
 
 mod journal;
 mod opening;
+mod operations;

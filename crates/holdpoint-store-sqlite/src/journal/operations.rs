@@ -17,6 +17,7 @@ use crate::writer::reading;
 const TABLE: &str = "operations";
 
 struct OperationRow {
+    number: i64,
     id: String,
     principal: String,
     task: String,
@@ -34,8 +35,7 @@ impl TryFrom<OperationRow> for Operation {
     type Error = StoreError;
 
     fn try_from(row: OperationRow) -> Result<Self, StoreError> {
-        // They have no number of their own; the round tells them apart well enough.
-        let wrong = |reason| impossible_in(TABLE, row.round, reason);
+        let wrong = |reason| impossible_in(TABLE, row.number, reason);
         let state = OperationState::ALL
             .into_iter()
             .find(|state| state.as_str() == row.state)
@@ -45,13 +45,14 @@ impl TryFrom<OperationRow> for Operation {
             thread: row.thread.map(ThreadId::new),
             content: OperationContent::new(row.content),
             owner: row.owner.map(|owner| Owner(owner.into())),
-            expires_at: instant(TABLE, row.round, row.expires_at)?,
+            expires_at: instant(TABLE, row.number, row.expires_at)?,
         };
+        now.check().map_err(|_| wrong("nobody owns what waits or runs"))?;
         Ok(Self {
             now,
             round: u32::try_from(row.round).map_err(|_| wrong("a round is out of range"))?,
-            opened_at: instant(TABLE, row.round, row.opened_at)?,
-            changed_at: instant(TABLE, row.round, row.changed_at)?,
+            opened_at: instant(TABLE, row.number, row.opened_at)?,
+            changed_at: instant(TABLE, row.number, row.changed_at)?,
             id: OperationId::new(row.id),
             principal: Principal::new(row.principal),
             task: TaskId::new(row.task),
@@ -62,6 +63,7 @@ impl TryFrom<OperationRow> for Operation {
 #[async_trait]
 impl OperationBook for SqliteJournal {
     async fn open_operation(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        new.now.check()?;
         self.writer
             .one(move |transaction| Box::pin(open(&mut transaction.connection, new)))
             .await
@@ -89,6 +91,7 @@ impl OperationBook for SqliteJournal {
         change: OperationChange,
         at: Timestamp,
     ) -> Result<Moved, JournalError> {
+        change.check()?;
         let id = id.clone();
         self.writer
             .one(move |transaction| {
@@ -103,7 +106,7 @@ impl OperationBook for SqliteJournal {
         owners(&mut connection).await.map_err(refused)
     }
 
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError> {
         let mut connection = self.readers.acquire().await.map_err(reading).map_err(refused)?;
         of_owner(&mut connection, owner, limit).await.map_err(refused)
     }
@@ -125,7 +128,7 @@ async fn open(connection: &mut SqliteConnection, new: NewOperation) -> Result<Op
     let opened = sqlx::query!(
         "INSERT INTO operations (id, principal, task, state, thread, content, owner, opened_at, changed_at, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9)
-        ON CONFLICT DO NOTHING",
+        ON CONFLICT (id) DO NOTHING",
         id,
         principal,
         task,
@@ -151,7 +154,8 @@ async fn find(connection: &mut SqliteConnection, id: &OperationId) -> Result<Opt
     let id = id.as_str();
     let row = sqlx::query_as!(
         OperationRow,
-        "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
+        "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+            expires_at
         FROM operations WHERE id = $1",
         id
     )
@@ -173,23 +177,25 @@ async fn latest(
     let row = match of {
         OperationOf::Thread(_) => {
             sqlx::query_as!(
-                OperationRow,
-                "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-                FROM operations WHERE thread = $1 AND principal = $2 ORDER BY opened_at DESC, id DESC LIMIT 1",
-                text,
-                principal
-            )
+            OperationRow,
+            "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+                    expires_at
+                FROM operations WHERE thread = $1 AND principal = $2 ORDER BY number DESC LIMIT 1",
+            text,
+            principal
+        )
             .fetch_optional(connection)
             .await
         }
         OperationOf::Task(_) => {
             sqlx::query_as!(
-                OperationRow,
-                "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-                FROM operations WHERE task = $1 AND principal = $2 ORDER BY opened_at DESC, id DESC LIMIT 1",
-                text,
-                principal
-            )
+            OperationRow,
+            "SELECT number, id, principal, task, state, round, thread, content, owner, opened_at, changed_at,
+                    expires_at
+                FROM operations WHERE task = $1 AND principal = $2 ORDER BY number DESC LIMIT 1",
+            text,
+            principal
+        )
             .fetch_optional(connection)
             .await
         }
@@ -240,26 +246,24 @@ async fn of_owner(
     connection: &mut SqliteConnection,
     owner: &Owner,
     limit: usize,
-) -> Result<Vec<Operation>, StoreError> {
+) -> Result<Vec<OperationId>, StoreError> {
     let (owner, limit) = (&*owner.0, i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = sqlx::query_as!(
-        OperationRow,
-        "SELECT id, principal, task, state, round, thread, content, owner, opened_at, changed_at, expires_at
-        FROM operations WHERE owner = $1 ORDER BY changed_at, id LIMIT $2",
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM operations WHERE owner = $1 ORDER BY changed_at, number LIMIT $2",
         owner,
         limit
     )
     .fetch_all(connection)
     .await
     .map_err(reading)?;
-    rows.into_iter().map(Operation::try_from).collect()
+    Ok(ids.into_iter().map(OperationId::new).collect())
 }
 
 async fn forget(connection: &mut SqliteConnection, now: Timestamp, limit: usize) -> Result<u64, WriteError> {
     let (now, limit) = (now.as_microsecond(), i64::try_from(limit).unwrap_or(i64::MAX));
     let forgotten = sqlx::query!(
-        "DELETE FROM operations WHERE id IN
-            (SELECT id FROM operations WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2)",
+        "DELETE FROM operations WHERE number IN
+            (SELECT number FROM operations WHERE expires_at <= $1 ORDER BY expires_at, number LIMIT $2)",
         now,
         limit
     )

@@ -4,4 +4,5 @@
 mod gate;
 mod journal;
 mod opening;
+mod operations;
 mod upgrade;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 #[async_trait]
 impl OperationBook for MemoryJournal {
     async fn open_operation(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        new.now.check()?;
         self.run(Operation::OpenOperation, |rows| rows.open_operation(new))
     }
 
@@ -28,8 +29,8 @@ impl OperationBook for MemoryJournal {
             OperationOf::Task(task) => row.task == *task,
         };
         self.run(Operation::Operation, |rows| {
-            let rows = rows.operations.iter().filter(is_it).filter(|row| row.principal == *principal);
-            rows.max_by_key(|row| (row.opened_at, row.id.clone())).cloned()
+            // They are in the order in which they were opened.
+            rows.operations.iter().rev().filter(is_it).find(|row| row.principal == *principal).cloned()
         })
     }
 
@@ -40,6 +41,7 @@ impl OperationBook for MemoryJournal {
         change: OperationChange,
         at: Timestamp,
     ) -> Result<Moved, JournalError> {
+        change.check()?;
         self.run(Operation::AdvanceOperation, |rows| rows.advance_operation(id, round, change, at))
     }
 
@@ -55,13 +57,12 @@ impl OperationBook for MemoryJournal {
         })
     }
 
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Row>, JournalError> {
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError> {
         self.run(Operation::Operation, |rows| {
             let its = rows.operations.iter().filter(|row| row.now.owner.as_ref() == Some(owner));
-            let mut its: Vec<_> = its.cloned().collect();
-            its.sort_by_key(|row| (row.changed_at, row.id.clone()));
-            its.truncate(limit);
-            its
+            let mut its: Vec<_> = its.collect();
+            its.sort_by_key(|row| row.changed_at);
+            its.into_iter().take(limit).map(|row| row.id.clone()).collect()
         })
     }
 
@@ -99,7 +100,7 @@ impl Rows {
 
     fn forget_operations(&mut self, now: Timestamp, limit: usize) -> u64 {
         let mut expired: Vec<_> = self.operations.iter().filter(|row| row.now.expires_at <= now).collect();
-        expired.sort_by_key(|row| (row.now.expires_at, row.id.clone()));
+        expired.sort_by_key(|row| row.now.expires_at);
         let expired: Vec<_> = expired.into_iter().take(limit).map(|row| row.id.clone()).collect();
         self.operations.retain(|row| !expired.contains(&row.id));
         expired.len() as u64

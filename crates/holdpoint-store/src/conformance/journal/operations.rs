@@ -72,13 +72,16 @@ pub(super) async fn an_operation_changes_from_its_own_round_only(processes: &imp
     let before = opened(&*journal, "o", 1).await;
     let other = opened(&*journal, "p", 1).await;
     let me = owner("one");
-    for (round, state) in (0..).zip(OperationState::ALL) {
+    for (round, state) in (0_u32..).zip(OperationState::ALL) {
         let becomes = change(state, Some(&me), 2);
-        for wrong in [round + 1, round + 7] {
+        let stands = read(&*journal, "o").await;
+        for wrong in [round.wrapping_sub(1), round + 1, round + 7] {
             assert_eq!(moved(&*journal, "o", wrong, becomes.clone(), 3).await, Moved::No, "{state:?}");
         }
+        assert_eq!(read(&*journal, "o").await, stands, "who was refused has left nothing");
         assert_eq!(moved(&*journal, "o", round, becomes.clone(), 3).await, Moved::Yes, "{state:?}");
-        assert_eq!(moved(&*journal, "o", round, becomes.clone(), 4).await, Moved::No, "{state:?} twice");
+        let stale = change(OperationState::Answered, None, 4);
+        assert_eq!(moved(&*journal, "o", round, stale, 4).await, Moved::No, "{state:?} twice");
         let after = read(&*journal, "o").await.unwrap();
         assert_eq!((after.round, &after.now), (round + 1, &becomes));
         assert_eq!((after.opened_at, after.changed_at), (before.opened_at, at(3)));
@@ -87,24 +90,68 @@ pub(super) async fn an_operation_changes_from_its_own_round_only(processes: &imp
     assert_eq!(read(&*journal, "p").await, Some(other));
 }
 
+/// Nobody would ever go on with it.
+pub(super) async fn only_what_has_an_owner_waits_or_runs(processes: &impl Processes) {
+    let journal = processes.start(&owner("one")).await;
+    let before = opened(&*journal, "o", 1).await;
+    let me = owner("one");
+    for state in OperationState::ALL {
+        let needs_owner = matches!(state, OperationState::Waiting | OperationState::Running);
+        let name = state.as_str();
+        let ownerless =
+            NewOperation { now: change(state, None, 1), ..new_operation(&format!("{name} of nobody"), 1) };
+        assert_eq!(journal.open_operation(ownerless.clone()).await.is_err(), needs_owner, "{name}");
+        assert_eq!(journal.operation(&ownerless.id).await.unwrap().is_none(), needs_owner, "{name}");
+        let owned = NewOperation { now: change(state, Some(&me), 1), ..new_operation(name, 1) };
+        journal.open_operation(owned).await.unwrap();
+        if needs_owner {
+            let refused = journal.advance_operation(&before.id, 0, change(state, None, 2), at(3)).await;
+            refused.expect_err(name);
+        }
+    }
+    assert_eq!(read(&*journal, "o").await, Some(before));
+}
+
+/// What was answered may be asked anew: the same operation, from its beginning.
+pub(super) async fn an_operation_that_was_changed_is_there_as_it_is(processes: &impl Processes) {
+    let journal = processes.start(&owner("one")).await;
+    let (ann, thread, me) = (Principal::new("ann"), ThreadId::new("THR-1"), owner("one"));
+    let before = opened(&*journal, "o", 1).await;
+    let becomes = change(OperationState::Waiting, Some(&me), 2);
+    assert_eq!(moved(&*journal, "o", 0, becomes.clone(), 3).await, Moved::Yes);
+    let there = journal.open_operation(new_operation("o", 4)).await.unwrap();
+    let stands = Operation { round: 1, now: becomes, changed_at: at(3), ..before.clone() };
+    assert_eq!(there, OpenedOperation::There(stands.clone()), "with its review, its owner and its times");
+    assert_eq!(read(&*journal, "o").await, Some(stands));
+    let anew = OperationChange { thread: None, ..change(OperationState::Asked, None, 5) };
+    assert_eq!(moved(&*journal, "o", 1, anew.clone(), 5).await, Moved::Yes);
+    let stands = Operation { round: 2, now: anew, changed_at: at(5), ..before };
+    assert_eq!(read(&*journal, "o").await, Some(stands));
+    assert_eq!(journal.latest_operation(&ann, OperationOf::Thread(&thread)).await.unwrap(), None);
+    assert!(journal.operation_owners().await.unwrap().is_empty());
+    assert!(journal.operations_of(&me, 10).await.unwrap().is_empty());
+}
+
 pub(super) async fn the_latest_operation_of_a_thread_or_task_is_found(processes: &impl Processes) {
     let journal = processes.start(&owner("one")).await;
     let thread = ThreadId::new("THR-1");
     let (ann, bob, task) = (Principal::new("ann"), Principal::new("bob"), TaskId::new("task-1"));
     let of_thread = OperationOf::Thread(&thread);
     assert_eq!(journal.latest_operation(&ann, of_thread).await.unwrap(), None);
-    for (name, seconds) in [("b", 1), ("c", 3), ("a", 2)] {
+    // As names are sorted nowhere, in one instant, and by a clock that is put back.
+    for (name, seconds) in [("b", 1), ("c", 3), ("Z", 3), ("é", 3), ("a", 2)] {
         opened(&*journal, name, seconds).await;
-        assert_eq!(
-            moved(&*journal, name, 0, change(OperationState::Asked, None, seconds), 9).await,
-            Moved::Yes
-        );
+        let becomes = change(OperationState::Asked, None, seconds);
+        assert_eq!(moved(&*journal, name, 0, becomes, 9).await, Moved::Yes);
+        let found = journal.latest_operation(&ann, of_thread).await.unwrap();
+        assert_eq!(found.map(|operation| operation.id), Some(id(name)), "what was opened last");
     }
-    opened(&*journal, "later", 4).await;
+    assert_eq!(moved(&*journal, "b", 1, change(OperationState::Asked, None, 1), 10).await, Moved::Yes);
+    opened(&*journal, "later", 2).await;
     let hers = NewOperation { principal: bob.clone(), ..new_operation("bobs", 8) };
     journal.open_operation(hers).await.unwrap();
     let found = |found: Option<Operation>| found.map(|operation| operation.id);
-    assert_eq!(found(journal.latest_operation(&ann, of_thread).await.unwrap()), Some(id("c")));
+    assert_eq!(found(journal.latest_operation(&ann, of_thread).await.unwrap()), Some(id("a")));
     assert_eq!(found(journal.latest_operation(&bob, of_thread).await.unwrap()), None);
     let of_task = OperationOf::Task(&task);
     assert_eq!(found(journal.latest_operation(&ann, of_task).await.unwrap()), Some(id("later")));
@@ -122,6 +169,9 @@ pub(super) async fn what_an_owner_left_is_found(processes: &impl Processes) {
         ("c", Some(&two), 4),
         ("d", None, 1),
         ("e", Some(&one), 4),
+        // In one instant: as they were opened.
+        ("Z", Some(&one), 5),
+        ("A", Some(&one), 5),
     ] {
         opened(&*journal, name, 1).await;
         let becomes = change(OperationState::Answered, owner, 2);
@@ -130,9 +180,9 @@ pub(super) async fn what_an_owner_left_is_found(processes: &impl Processes) {
     let mut owners = journal.operation_owners().await.unwrap();
     owners.sort_by_key(|owner| Arc::clone(&owner.0));
     assert_eq!(owners, [one.clone(), two]);
-    let names = |operations: Vec<Operation>| operations.into_iter().map(|one| one.id).collect::<Vec<_>>();
-    assert_eq!(names(journal.operations_of(&one, 10).await.unwrap()), [id("b"), id("e"), id("a")]);
-    assert_eq!(names(journal.operations_of(&one, 2).await.unwrap()), [id("b"), id("e")]);
+    let its = [id("b"), id("e"), id("a"), id("Z"), id("A")];
+    assert_eq!(journal.operations_of(&one, 10).await.unwrap(), its);
+    assert_eq!(journal.operations_of(&one, 2).await.unwrap(), its[..2]);
     assert!(journal.operations_of(&owner("nobody"), 10).await.unwrap().is_empty());
 }
 
@@ -149,6 +199,31 @@ pub(super) async fn expired_operations_are_forgotten(processes: &impl Processes)
     assert!(read(&*journal, "d").await.is_some());
     // Its number is free again.
     opened(&*journal, "b", 5).await;
+}
+
+pub(super) async fn of_many_that_open_an_operation_one_does(processes: &impl Processes) {
+    const MANY: i64 = 16;
+    let mut journals = Vec::new();
+    for name in ["one", "two", "three"] {
+        journals.push(processes.start(&owner(name)).await);
+    }
+    for round in 0..6 {
+        let name = format!("o{round}");
+        let tries = (0..MANY).zip(journals.iter().cycle()).map(|(seconds, journal)| {
+            let (journal, new) = (Arc::clone(journal), new_operation(&name, seconds));
+            tokio::spawn(async move { journal.open_operation(new).await.unwrap() })
+        });
+        let (mut mine, mut there) = (Vec::new(), Vec::new());
+        for tried in tries.collect::<Vec<_>>() {
+            match tried.await.unwrap() {
+                OpenedOperation::Mine(operation) => mine.push(operation),
+                OpenedOperation::There(operation) => there.push(operation),
+            }
+        }
+        assert_eq!(mine.len(), 1, "round {round}");
+        assert!(there.iter().all(|there| *there == mine[0]), "all are told of the one: {there:?}");
+        assert_eq!(read(&*journals[1], &name).await.as_ref(), mine.first());
+    }
 }
 
 pub(super) async fn of_many_that_change_an_operation_one_does(processes: &impl Processes) {

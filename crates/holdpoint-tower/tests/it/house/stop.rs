@@ -184,7 +184,7 @@ impl OperationBook for Behind<MemoryJournal> {
         self.stop.around(self.inner.operation_owners()).await
     }
 
-    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<Operation>, JournalError> {
+    async fn operations_of(&self, owner: &Owner, limit: usize) -> Result<Vec<OperationId>, JournalError> {
         self.stop.around(self.inner.operations_of(owner, limit)).await
     }
 
