@@ -203,13 +203,16 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// One segment of a path. `.` and `..` are folded away by readers of URLs, encoded or not.
+/// One segment of a path. `.` and `..` are folded away by readers of URLs, encoded or not; and by those that decode `%2F`
+/// first, as part of one, too.
 fn segment(pointer: &str, given: &Value) -> Result<String, String> {
     let value = given.pointer(pointer).ok_or_else(|| format!("`{pointer}` is missing"))?;
     let text = scalar(value).ok_or_else(|| format!("`{pointer}` is not a text, a number or a boolean"))?;
     match &*text {
         "" => Err(format!("`{pointer}` is empty, and would make another path")),
-        "." | ".." => Err(format!("`{pointer}` would make another path")),
+        text if text.split(['/', '\\']).any(|piece| matches!(piece, "." | "..")) => {
+            Err(format!("`{pointer}` would make another path"))
+        }
         text => Ok(holdpoint_api::paths::escape(text)),
     }
 }

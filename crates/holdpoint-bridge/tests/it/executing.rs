@@ -151,6 +151,9 @@ async fn arguments_go_where_they_belong_and_nowhere_else() {
     for (key, id, why) in [
         ("1", json!(".."), "another path"),
         ("2", json!("."), "another path"),
+        ("2a", json!("../../admin"), "another path"),
+        ("2b", json!("x/.."), "another path"),
+        ("2c", json!("..\\admin"), "another path"),
         ("3", json!(""), "empty"),
         ("4", json!({ "x": 1 }), "not a text"),
         ("5", json!(null), "not a text"),
