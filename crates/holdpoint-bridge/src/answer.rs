@@ -124,6 +124,10 @@ impl Answer {
         Self::denied("expired", "Nobody decided about this in time. It did not run.", "ask_again")
     }
 
+    pub(crate) fn unknown_caller() -> Self {
+        Self::denied("mismatch", "Whoever asked this may not call any more. It did not run.", "no")
+    }
+
     pub(crate) fn happened(self, happened: Happened) -> Self {
         Self { happened: Some(happened), ..self }
     }

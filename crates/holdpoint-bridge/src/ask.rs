@@ -5,7 +5,7 @@ use crate::{
     asked::Asked,
     content::{Callback, Content, Mode, Question, Whose},
     desk::Stage,
-    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
+    inner::{ATTEMPTS_MAX, Becomes, Ends, Inner, Row, packed, unrecordable},
     key::{QuestionName, fingerprint},
     problem::Problem,
     run::{hand_out, refused_in},
@@ -366,7 +366,7 @@ impl Inner {
         }
         if row.content.hold.is_none() && self.desk.seat(id).is_none() {
             let withdrawn = refused_in(row.content.question.mode(), Answer::withdrawn());
-            self.answer(id, &withdrawn).await.map_err(|error| unrecordable(&error))?;
+            self.answer(id, &withdrawn, Ends::Question).await.map_err(|error| unrecordable(&error))?;
         } else {
             let seat = self.drive(id, false);
             seat.cancel();

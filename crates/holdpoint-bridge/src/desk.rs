@@ -60,12 +60,11 @@ impl Desk {
     pub(crate) fn enter(&self, id: &OperationId, told: bool) -> Entered {
         let mut seats = lock(&self.0);
         if let Some(seat) = seats.get(id) {
-            let seat = Arc::clone(seat);
-            drop(seats);
+            // With the desk in hand: a driver that leaves afterwards sees it.
             if told {
                 lock(&seat.waiters).told = true;
             }
-            return Entered::Taken(seat);
+            return Entered::Taken(Arc::clone(seat));
         }
         let (handle, interest) = Interest::pair();
         let waiters = Mutex::new(Waiters { count: 0, told });

@@ -4,12 +4,12 @@ use crate::{
     answer::{Answer, Finality, Happened, finality},
     content::Mode,
     desk::{Entered, Seat, Stage},
-    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, Shared, causes},
+    inner::{ATTEMPTS_MAX, Becomes, Ends, Inner, Row, Shared, causes},
     run::{Run, hand_out, refused_in, unpacked, unsent},
 };
 use holdpoint_core::{
     Admission, Caller, HeldCall, Interest, JournalError, Moved, OperationId, OperationState, PermittedCall,
-    Proposed, Rejection, Stance, ToolCall, Unavailable, Withdrawal,
+    Proposed, Rejection, Stance, StillThere, ToolCall, Unavailable, Withdrawal,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,16 @@ impl Inner {
                 self.running.spawn(async move {
                     let driving = Driving { shared: &shared, id: &id, seat: &own, interest };
                     let last = Box::pin(driving.to_the_end()).await;
+                    let is_open = matches!(last, Stage::NotYet(_));
                     shared.desk.leave(&id, &own, last);
+                    // Told while this was about to leave, or withdrawn in vain: nobody else goes on with it.
+                    if is_open
+                        && own.is_told()
+                        && !shared.parts.gate.is_closed()
+                        && !shared.stop.is_cancelled()
+                    {
+                        shared.drive(&id, true);
+                    }
                     shared.deliver(&id).await;
                 });
                 seat
@@ -81,15 +90,18 @@ impl Driving<'_> {
         let interrupted = match row.state() {
             OperationState::Answered => return Ok(Stage::Over),
             OperationState::Asked | OperationState::Waiting => false,
-            OperationState::Running if self.shared.is_owned(&row).await? => return Ok(Stage::Over),
+            OperationState::Running if self.shared.runs_elsewhere(&row).await? => return Ok(Stage::Over),
+            // Its process is gone; or it is this one, whose driver could not write what came of it.
             OperationState::Running => true,
         };
+        let ends = if interrupted { Ends::Run } else { Ends::Question };
         // Nobody was asked, or it is on no record: there is nothing to withdraw.
         if self.interest.stance() == Stance::Cancelled && row.content.hold().is_none() && !interrupted {
-            return self.last_word(refused_in(mode, Answer::withdrawn())).await;
+            return self.last_word(refused_in(mode, Answer::withdrawn()), ends).await;
         }
         let Some(call) = self.shared.call_of(&row) else {
-            return self.last_word(refused_in(mode, other_configuration(&row))).await;
+            let told = if interrupted { Answer::refused(&in_doubt(&row)) } else { other_configuration(&row) };
+            return self.last_word(refused_in(mode, told), ends).await;
         };
         let admitted = match row.content.hold() {
             Some(hold) => {
@@ -105,6 +117,9 @@ impl Driving<'_> {
                 }
                 Asked::Admitted(admitted) => *admitted,
                 Asked::ByAnother => return Ok(Stage::Over),
+                Asked::ByStranger => {
+                    return self.last_word(refused_in(mode, Answer::unknown_caller()), ends).await;
+                }
             },
         };
         let answer = match admitted {
@@ -118,8 +133,9 @@ impl Driving<'_> {
             Ok(Admission::Run(permitted)) => match mode {
                 Mode::Check => hand_out(permitted).await,
                 Mode::Execute(_) => match Box::pin(self.run(permitted)).await? {
-                    Some(answer) => answer,
-                    None => return Ok(Stage::Over),
+                    Ran::Here(answer) => return self.last_word(answer, Ends::Run).await,
+                    Ran::Not(answer) => answer,
+                    Ran::Elsewhere => return Ok(Stage::Over),
                 },
             },
             Ok(Admission::Replay(result, delivery)) => {
@@ -132,7 +148,7 @@ impl Driving<'_> {
                 Refused::ForNow(rejection) => return Ok(Stage::NotYet(rejection)),
             },
         };
-        self.last_word(answer).await
+        self.last_word(answer, ends).await
     }
 
     /// As long as the operation lives.
@@ -151,6 +167,13 @@ impl Driving<'_> {
 
     /// Asks Gate. What waits for a person is on record when this returns.
     async fn ask(&self, row: &Row, call: ToolCall) -> Result<Asked, JournalError> {
+        // Gate may have been away for long. Of what a person decides, the kernel asks this itself.
+        if row.state() == OperationState::Waiting
+            && let Some(standing) = &self.shared.parts.standing
+            && standing.is_still(&row.operation.principal).await == StillThere::No
+        {
+            return Ok(Asked::ByStranger);
+        }
         match self.shared.parts.gate.propose(call, self.caller(row)).await {
             Ok(Proposed::Held(held)) => self.note(&held).await,
             Ok(Proposed::Admitted(admission)) => Ok(Asked::Admitted(Box::new(Ok(admission)))),
@@ -181,42 +204,46 @@ impl Driving<'_> {
         Ok(Asked::ByAnother)
     }
 
-    /// Runs what was permitted. `None`: somebody else does, or did, or the caller withdrew it.
-    async fn run(&self, permitted: PermittedCall) -> Result<Option<Answer>, JournalError> {
+    /// Runs what was permitted, unless it is not to be run any more.
+    async fn run(&self, permitted: PermittedCall) -> Result<Ran, JournalError> {
         let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
             unsent(permitted, &Answer::withdrawn().happened(Happened::No)).await;
-            return Ok(None);
+            return Ok(Ran::Elsewhere);
         };
         let Some(row) = self.shared.row(operation)? else {
             unsent(permitted, &Answer::expired().happened(Happened::No)).await;
-            return Ok(None);
+            return Ok(Ran::Elsewhere);
         };
         let Some((target, tool)) = self.shared.tool_of(&row.content.question) else {
             let told =
                 Answer::denied("mismatch", "The target is not configured any more. It did not run.", "no");
             let told = told.happened(Happened::No);
             unsent(permitted, &told).await;
-            return Ok(Some(told));
+            return Ok(Ran::Not(told));
         };
         let run = Run { target, tool, id: self.id };
-        let prepared = run.prepare(&self.shared.to_targets, permitted.call()).await;
+        let prepared = tokio::select! {
+            biased;
+            () = self.withdrawn() => Err(Answer::withdrawn().happened(Happened::No)),
+            prepared = run.prepare(&self.shared.to_targets, permitted.call()) => prepared,
+        };
         let (request, connection) = match prepared {
             Ok(prepared) => prepared,
             Err(told) => {
                 unsent(permitted, &told).await;
-                return Ok(Some(told));
+                return Ok(Ran::Not(told));
             }
         };
         // Durable before the target sees a byte: of all who were permitted, for whatever reason, one sends.
         match self.begin().await {
             Ok(Begun::Here) => {
                 self.seat.is_at(Stage::Running);
-                Ok(Some(run.send(permitted, request, connection).await))
+                Ok(Ran::Here(run.send(permitted, request, connection).await))
             }
             Ok(Begun::Elsewhere) => {
                 let told = Answer::denied("already_done", "Another request runs this, or ran it.", "no");
                 unsent(permitted, &told.happened(Happened::No)).await;
-                Ok(None)
+                Ok(Ran::Elsewhere)
             }
             Err(error) => {
                 let told = Answer::denied(
@@ -227,6 +254,13 @@ impl Driving<'_> {
                 unsent(permitted, &told.happened(Happened::No)).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Resolves when the caller withdraws. One that is lost may come back.
+    async fn withdrawn(&self) {
+        if self.interest.clone().ended().await != Stance::Cancelled {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -254,8 +288,15 @@ impl Driving<'_> {
 
     async fn refused(&self, row: &Row, call: ToolCall, rejection: Rejection) -> Refused {
         let is_over = row.content.decide_by <= self.shared.after(Duration::from_secs(1));
+        let was_begun = row.state() == OperationState::Running;
         match (finality(&rejection), &rejection) {
+            (Finality::Final, _) if was_begun && !says_that_nothing_ran(&rejection) => {
+                Refused::Finally(Answer::refused(&in_doubt(row)))
+            }
             (Finality::Final, _) => Refused::Finally(Answer::refused(&rejection)),
+            (Finality::Passing, Rejection::Pending { .. }) if is_over && was_begun => {
+                Refused::Finally(Answer::refused(&in_doubt(row)))
+            }
             (Finality::Passing, Rejection::Pending { .. }) if is_over => {
                 // An approval that came later would be nobody's. If others wait for it, it stays.
                 let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
@@ -267,14 +308,14 @@ impl Driving<'_> {
     }
 
     /// Writes the answer down. What came of a run must not be lost for a moment's trouble.
-    async fn last_word(&self, answer: Answer) -> Result<Stage, JournalError> {
-        let mut written = self.shared.answer(self.id, &answer).await;
+    async fn last_word(&self, answer: Answer, ends: Ends) -> Result<Stage, JournalError> {
+        let mut written = self.shared.answer(self.id, &answer, ends).await;
         for _ in 1..WRITES_MAX {
             if written.is_ok() {
                 break;
             }
             self.shared.parts.clock.sleep(WRITE_PAUSE).await;
-            written = self.shared.answer(self.id, &answer).await;
+            written = self.shared.answer(self.id, &answer, ends).await;
         }
         written.map(|()| Stage::Over)
     }
@@ -287,10 +328,45 @@ fn other_configuration(row: &Row) -> Answer {
     Answer { thread: thread.map(|thread| thread.to_string()), ..Answer::denied("mismatch", detail, "no") }
 }
 
+/// It was begun, and there is nobody to say what came of it.
+fn in_doubt(row: &Row) -> Rejection {
+    Rejection::OutcomeUnknown { thread: row.operation.now.thread.clone(), effect: None }
+}
+
+/// Of what was begun: whether the hold itself says so. What the configuration says by now, say, does not undo a run.
+const fn says_that_nothing_ran(rejection: &Rejection) -> bool {
+    match rejection {
+        Rejection::Unavailable { what: Unavailable::Redemption, .. } | Rejection::Cancelled { .. } => true,
+        Rejection::Unavailable { .. }
+        | Rejection::Pending { .. }
+        | Rejection::Busy { .. }
+        | Rejection::DeniedByConfig { .. }
+        | Rejection::Rejected { .. }
+        | Rejection::Expired { .. }
+        | Rejection::ChangesRequested { .. }
+        | Rejection::TokenInvalid { .. }
+        | Rejection::Mismatch { .. }
+        | Rejection::OutcomeUnknown { .. }
+        | Rejection::AlreadyDone { .. } => false,
+    }
+}
+
 enum Asked {
     Held(holdpoint_core::HoldId),
     Admitted(Box<Result<Admission, Rejection>>),
     ByAnother,
+    /// Whoever asked is no caller any more.
+    ByStranger,
+}
+
+/// What became of what was permitted.
+enum Ran {
+    /// It was sent, from here.
+    Here(Answer),
+    /// It was not, and will not be.
+    Not(Answer),
+    /// Somebody else sends it, or did, or it was withdrawn.
+    Elsewhere,
 }
 
 enum Begun {

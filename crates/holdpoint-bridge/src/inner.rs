@@ -54,6 +54,15 @@ impl Row {
     }
 }
 
+/// What a last word is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// The question. What runs by now, another process runs: the last word is that one's.
+    Question,
+    /// What was run, by whom it was run, or by whoever finds that nobody runs it any more.
+    Run,
+}
+
 /// What a row becomes.
 pub(crate) struct Becomes {
     pub(crate) state: OperationState,
@@ -150,8 +159,13 @@ impl Inner {
         Becomes { state, owner, thread, expires_at }
     }
 
-    /// Writes down the last word, unless there is one. `called_back`: who asked hears of it at another address.
-    pub(crate) async fn answer(&self, id: &OperationId, answer: &Answer) -> Result<(), JournalError> {
+    /// Writes down the last word, unless there is one, or it is somebody else's to say.
+    pub(crate) async fn answer(
+        &self,
+        id: &OperationId,
+        answer: &Answer,
+        ends: Ends,
+    ) -> Result<(), JournalError> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(operation) = self.parts.journal.operation(id).await? else {
                 return Ok(());
@@ -159,10 +173,10 @@ impl Inner {
             let Some(mut row) = self.row(operation)? else {
                 return Ok(());
             };
-            let told = match row.state() {
-                OperationState::Answered => return Ok(()),
-                OperationState::Asked => false,
-                OperationState::Waiting | OperationState::Running => true,
+            let told = match (row.state(), ends) {
+                (OperationState::Answered, _) | (OperationState::Running, Ends::Question) => return Ok(()),
+                (OperationState::Asked, _) => false,
+                (OperationState::Waiting, _) | (OperationState::Running, Ends::Run) => true,
             };
             let is_called_back = told && row.content.callback.is_some();
             let BridgeOptions { kept, expires, .. } = self.parts.options;
@@ -186,12 +200,13 @@ impl Inner {
         Err(JournalError("an operation was changed by others again and again".into()))
     }
 
-    /// Whether whoever owns a row may still do what is left to do.
-    pub(crate) async fn is_owned(&self, row: &Row) -> Result<bool, JournalError> {
+    /// Whether another process, which lives, runs what a row is about.
+    pub(crate) async fn runs_elsewhere(&self, row: &Row) -> Result<bool, JournalError> {
         match &row.operation.now.owner {
-            None => Ok(false),
-            Some(owner) if *owner == self.parts.owner => Ok(true),
-            Some(owner) => Ok(self.parts.journal.liveness(owner).await? == Liveness::Alive),
+            Some(owner) if *owner != self.parts.owner => {
+                Ok(self.parts.journal.liveness(owner).await? == Liveness::Alive)
+            }
+            Some(_) | None => Ok(false),
         }
     }
 

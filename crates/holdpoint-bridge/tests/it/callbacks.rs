@@ -188,3 +188,18 @@ async fn a_webhook_action_is_answered_by_its_notification() {
     assert_eq!(house.send(json_request("/v1/subscriptions", &foreign)).await.status, 400);
     assert_eq!(house.approver.redeemed().len(), 1);
 }
+
+/// Gate was away when it was asked, and the caller is no caller any more when Gate is back.
+#[tokio::test(start_paused = true)]
+async fn a_question_of_a_caller_that_was_revoked_is_not_asked_any_more() {
+    let house = House::with(options(&["hooks.example.com"]));
+    house.approver.on_submit(SubmitScript::Fail);
+    let told = house.ask("k", "", refund("https://hooks.example.com/x")).await;
+    assert_eq!(told.words().1, "pending");
+    house.approver.until_submitted(1).await;
+    house.callers.revoke("ann");
+    house.approver.on_submit(SubmitScript::Allow);
+    let no = house.get(&format!("{}?wait=60", told.location())).await;
+    assert_eq!(no.words(), (200, "deny", "mismatch"), "{}", no.text);
+    assert_eq!(house.approver.submitted().len(), 1);
+}

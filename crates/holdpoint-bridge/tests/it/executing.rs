@@ -30,7 +30,7 @@ fn tool(method: Method, body: TargetBody) -> TargetTool {
     }
 }
 
-fn target(address: &str) -> Target {
+pub(crate) fn target(address: &str) -> Target {
     let json = TargetBody::Json(vec![
         ("amount".into(), at("/amount")),
         ("currency".into(), ValueSource::Value(json!("usd"))),
@@ -51,7 +51,7 @@ fn target(address: &str) -> Target {
     }
 }
 
-fn call(tool: &str, id: &str) -> Value {
+pub(crate) fn call(tool: &str, id: &str) -> Value {
     json!({ "target": "crm", "tool_name": tool, "payload": { "amount": 5.10, "order": { "id": id } } })
 }
 

@@ -7,7 +7,7 @@ use holdpoint_bridge::{
 };
 use holdpoint_core::{
     Ask, CallerWords, EntryName, Gate, GateParts, HoldLimits, Owner, Plan, PlanError, Policy, PolicyRevision,
-    Principal, Secrets, ServerName, TaskId, Tokens, ToolCall,
+    Principal, Secrets, ServerName, Standing, StillThere, TaskId, Tokens, ToolCall,
 };
 use holdpoint_testkit::{ManualClock, MemoryJournal, MemoryRecorder, ScriptedApprover};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -90,7 +90,25 @@ pub(crate) struct House {
     pub(crate) heard: Arc<Heard>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) bridge: Bridge,
+    pub(crate) callers: Arc<KnownCallers>,
     options: BridgeOptions,
+}
+
+/// Everybody is known until told otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct KnownCallers(Mutex<Vec<Principal>>);
+
+impl KnownCallers {
+    pub(crate) fn revoke(&self, who: &str) {
+        self.0.lock().unwrap().push(Principal::new(who));
+    }
+}
+
+#[async_trait::async_trait]
+impl Standing for KnownCallers {
+    async fn is_still(&self, principal: &Principal) -> StillThere {
+        if self.0.lock().unwrap().contains(principal) { StillThere::No } else { StillThere::Yes }
+    }
 }
 
 impl House {
@@ -108,6 +126,10 @@ impl House {
     pub(crate) fn targeting(target: Target) -> Self {
         let targets = HashMap::from([(ServerName::new("crm"), Arc::new(target))]);
         Self::with(BridgeOptions { targets, ..BridgeOptions::default() })
+    }
+
+    pub(crate) fn options(&self) -> BridgeOptions {
+        self.options.clone()
     }
 
     /// Another process with the same journal and the same Gate.
@@ -128,6 +150,7 @@ impl House {
         heard: Arc<Heard>,
         options: BridgeOptions,
     ) -> Self {
+        let callers = Arc::new(KnownCallers::default());
         let owner = Owner(owner.into());
         let gate = Arc::new(Gate::new(GateParts {
             policy: Arc::new(TestPolicy),
@@ -148,12 +171,12 @@ impl House {
             journal: journal.clone(),
             clock: clock.clone(),
             owner,
-            standing: None,
+            standing: Some(callers.clone()),
             agent: Some(Agent { key: ApiKey::foreign(AGENT_KEY).unwrap(), events: heard.clone() }),
             key: [7; 32],
             options: options.clone(),
         });
-        Self { approver, journal, clock, heard, gate, bridge, options }
+        Self { approver, journal, clock, heard, gate, bridge, callers, options }
     }
 
     /// The process ends.

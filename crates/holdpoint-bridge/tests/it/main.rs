@@ -9,6 +9,7 @@ mod claiming;
 mod executing;
 mod house;
 mod mistakes;
+mod racing;
 mod recipes;
 mod restarts;
 mod waiting;
