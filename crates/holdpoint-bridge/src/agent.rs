@@ -3,7 +3,7 @@
 
 use crate::{
     answer::Answer,
-    ask::{Again, Named, Told},
+    ask::{Named, Told},
     asked::{Asked, Encoding, Fields, missing},
     content::{Mode, Question},
     http::{Asking, thread_text, wrong_method},
@@ -124,7 +124,7 @@ async fn request(asking: &Asking<'_>, task: &str, body: &[u8]) -> Result<Reply, 
         }
     }
     let asked = Asked::read_known(&mut fields)?;
-    let named = named(asking, &asked, task, asking.key()?, None);
+    let named = named(asking, &asked, task, asking.key()?).await?;
     let task = named.task.clone();
     let told = Box::pin(asking.inner.decide(named, until)).await?;
     let mut said_of = Map::from_iter([("task_id".to_owned(), json!(task.as_str()))]);
@@ -141,24 +141,46 @@ async fn request(asking: &Asking<'_>, task: &str, body: &[u8]) -> Result<Reply, 
 
 /// A question of a recipe. Without a key, the same question of the same job joins while it is open, and is asked anew once it was
 /// answered: the answer may have been acted upon.
-fn named(
+async fn named(
     asking: &Asking<'_>,
     asked: &Asked,
     task: TaskId,
     key: Option<String>,
-    revision: Option<&str>,
-) -> Named {
-    let question = Question::new(asked);
-    let (name, again) = if let Some(call) = key {
-        (QuestionName::Call { task: task.to_string(), call }, Again::SameAnswer)
-    } else {
-        let text = serde_json::to_string(&question).unwrap_or_default();
-        let digest = fingerprint(&format!("{}\n{text}", revision.unwrap_or_default()));
-        (QuestionName::Same { task: task.to_string(), digest }, Again::AskedAnew)
-    };
+) -> Result<Named, Problem> {
+    if let Some(call) = key {
+        let name = QuestionName::Call { task: task.to_string(), call };
+        return Ok(named_as(asking, asked, task, &name));
+    }
+    let inner = asking.inner;
+    let named = |times| unnamed(asking, asked, task.clone(), None, times);
+    for _ in 0..ATTEMPTS_MAX {
+        let first = named(0);
+        let Some(row) = inner.read(&first.id).await? else {
+            return Ok(first);
+        };
+        let named = named(row.content.asked_anew);
+        let latest = if named.id == first.id { Some(row.clone()) } else { inner.read(&named.id).await? };
+        let Some(latest) = latest.filter(|latest| latest.state() == OperationState::Answered) else {
+            return Ok(named);
+        };
+        let (Moved::Yes | Moved::No) =
+            inner.asks_anew(row, latest).await.map_err(|error| unrecordable(&error))?;
+    }
+    Err(Problem::unrecordable())
+}
+
+/// The same question of the same job has the same number, each of the times that it is asked.
+fn unnamed(asking: &Asking<'_>, asked: &Asked, task: TaskId, revision: Option<&str>, times: u32) -> Named {
+    let text = serde_json::to_string(&Question::new(asked)).unwrap_or_default();
+    let digest = fingerprint(&format!("{}\n{text}", revision.unwrap_or_default()));
+    let name = QuestionName::Same { task: task.to_string(), digest, times };
+    named_as(asking, asked, task, &name)
+}
+
+fn named_as(asking: &Asking<'_>, asked: &Asked, task: TaskId, name: &QuestionName) -> Named {
     let principal = asking.caller.principal.clone();
-    let id = asking.inner.key.operation(&principal, &name);
-    Named { id, principal, task, question, callback: None, told: false, again }
+    let id = asking.inner.key.operation(&principal, name);
+    Named { id, principal, task, question: Question::new(asked), callback: None, told: false }
 }
 
 fn initial(said: &mut Map<String, Value>, answer: &Answer, thread: Option<&str>) {
@@ -230,7 +252,7 @@ fn last(key: &OperationKey, said: &mut Map<String, Value>, row: &Row, answer: &A
     }
     said.insert("message".into(), json!(answer.message.as_deref().unwrap_or(&answer.detail)));
     if answer.is_allow() {
-        said.insert("approval_token".into(), json!(key.token(row.id(), row.content.generation)));
+        said.insert("approval_token".into(), json!(key.token(row.id(), row.operation.opened_at)));
         said.insert("token_expires_at".into(), json!(row.operation.now.expires_at.to_string()));
     }
     if status == "pending_review" {
@@ -271,7 +293,7 @@ async fn redeem(asking: &Asking<'_>, body: &[u8]) -> Result<Redeemed, Problem> {
     for _ in 0..ATTEMPTS_MAX {
         let mut row = asking.inner.own(&asking.caller.principal, &id).await?;
         let is_its = row.operation.task.as_str() == task
-            && asking.inner.key.is_token(&token, row.id(), row.content.generation);
+            && asking.inner.key.is_token(&token, row.id(), row.operation.opened_at);
         let is_allowed = row.answer().is_some_and(Answer::is_allow);
         if !is_its || !is_allowed || row.content.question.mode() != Mode::Check {
             return Ok(Redeemed::Invalid);
@@ -329,7 +351,7 @@ async fn revise(
     let tool = Value::from(row.content.question.tool());
     revision.0.entry("tool_name").or_insert(tool);
     let asked = Asked::read_known(&mut revision)?;
-    let named = Named { told: true, ..named(asking, &asked, task.clone(), None, Some(&id)) };
+    let named = Named { told: true, ..unnamed(asking, &asked, task.clone(), Some(&id), 0) };
     let operation = named.id.clone();
     let is_known = asking.inner.read(&operation).await?.is_some();
     if is_known {

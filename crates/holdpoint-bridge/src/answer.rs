@@ -124,6 +124,10 @@ impl Answer {
         Self::denied("expired", "Nobody decided about this in time. It did not run.", "ask_again")
     }
 
+    pub(crate) fn asked_anew() -> Self {
+        Self::denied("already_done", "This was asked anew; only the answer to that counts.", "no")
+    }
+
     pub(crate) fn unknown_caller() -> Self {
         Self::denied("mismatch", "Whoever asked this may not call any more. It did not run.", "no")
     }

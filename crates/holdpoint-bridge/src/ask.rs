@@ -11,8 +11,8 @@ use crate::{
     run::{hand_out, refused_in},
 };
 use holdpoint_core::{
-    Admission, Caller, HeldCall, Moved, NewOperation, OpenedOperation, OperationChange, OperationId,
-    OperationState, Principal, Proposed, Rejection, TaskId, ThreadId, Withdrawal,
+    Admission, Caller, HeldCall, JournalError, Moved, NewOperation, OpenedOperation, OperationChange,
+    OperationId, OperationState, Principal, Proposed, Rejection, TaskId, ThreadId, Withdrawal,
 };
 use http::StatusCode;
 use jiff::Timestamp;
@@ -48,17 +48,6 @@ pub(crate) struct Named {
     pub(crate) callback: Option<Callback>,
     /// Whether the caller is told the number before anything is decided.
     pub(crate) told: bool,
-    /// What becomes of a question that was answered before.
-    pub(crate) again: Again,
-}
-
-/// What becomes of a question that was answered before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// The same answer: the caller says that it is the same question.
-    SameAnswer,
-    /// It is asked anew.
-    AskedAnew,
 }
 
 impl Inner {
@@ -89,7 +78,6 @@ impl Inner {
             // Only one place is told: a caller that acted on both would act twice.
             told: callback.is_some(),
             callback,
-            again: Again::SameAnswer,
         })
     }
 
@@ -117,9 +105,9 @@ impl Inner {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open"));
         }
         let row = match self.read(&named.id).await? {
-            Some(row) => self.same(row, &named).await?,
+            Some(row) => Self::same(row, &named)?,
             None if named.told || matches!(named.question.mode(), Mode::Execute(_)) => {
-                self.open(&named, 0, None).await?
+                self.open(&named, None).await?
             }
             // Most are decided by rules, and leave no trace here.
             None => match self.at_once(&named).await? {
@@ -135,7 +123,7 @@ impl Inner {
     }
 
     /// The row of a question that was asked before, if this is the same.
-    async fn same(&self, row: Row, named: &Named) -> Result<Row, Problem> {
+    fn same(row: Row, named: &Named) -> Result<Row, Problem> {
         let is_same = row.content.question == named.question
             && row.operation.task == named.task
             && row.content.callback.as_ref().map(|callback| &callback.url)
@@ -144,37 +132,33 @@ impl Inner {
             let detail = "this key was used for another question; a new question needs a new key";
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        match (named.again, row.state()) {
-            (Again::AskedAnew, OperationState::Answered) => self.anew(row).await,
-            (Again::AskedAnew | Again::SameAnswer, _) => Ok(row),
-        }
+        Ok(row)
     }
 
-    /// The same question once more, as another one.
-    async fn anew(&self, mut row: Row) -> Result<Row, Problem> {
-        let mut content = Content::new(row.content.question.clone(), self.decide_by());
-        content.generation = row.content.generation.saturating_add(1);
-        row.content = content;
-        let becomes = Becomes {
-            state: OperationState::Asked,
-            owner: None,
-            thread: None,
-            expires_at: self.forget_at(row.content.decide_by),
-        };
-        // `No`: somebody else has asked anew.
-        let (Moved::Yes | Moved::No) =
-            self.write(&row, becomes).await.map_err(|error| unrecordable(&error))?;
-        self.read(row.id()).await?.ok_or_else(Problem::not_found)
+    /// Opens the way for the same question once more, as an operation of its own: what was answered is no answer any more.
+    /// `No`: somebody else is at it.
+    pub(crate) async fn asks_anew(&self, mut first: Row, mut latest: Row) -> Result<Moved, JournalError> {
+        if latest.id() != first.id() {
+            latest.content.answer = Some(Answer::asked_anew());
+            if self.write(&latest, Self::becomes(&latest)).await? == Moved::No {
+                return Ok(Moved::No);
+            }
+        }
+        first.content.answer = Some(Answer::asked_anew());
+        first.content.asked_anew = first.content.asked_anew.saturating_add(1);
+        // It is what the new one is found by.
+        let expires_at = self.forget_at(self.decide_by()).max(first.operation.now.expires_at);
+        self.write(&first, Becomes { expires_at, ..Self::becomes(&first) }).await
     }
 
     /// Asks about what its caller would run itself.
     async fn at_once(&self, named: &Named) -> Result<Proposal, Problem> {
         let Named { id, principal, task, question, .. } = named;
-        let whose = Whose { principal, task, id, generation: 0 };
+        let whose = Whose { principal, task, id };
         let call = self.call(question, whose).ok_or_else(Problem::unrecordable)?;
         let caller = Caller::staying(self.parts.options.expires);
         let told = match Box::pin(self.parts.gate.propose(call.clone(), caller)).await {
-            Ok(Proposed::Held(held)) => match self.open(named, 0, Some(&held)).await {
+            Ok(Proposed::Held(held)) => match self.open(named, Some(&held)).await {
                 Ok(row) => return Ok(Proposal::Held(Box::new(row))),
                 Err(problem) => {
                     // Nobody would ever hear of it. If others wait for it, it stays.
@@ -201,14 +185,8 @@ impl Inner {
     }
 
     /// Puts a question on record; the one that is there, if it is the same.
-    pub(crate) async fn open(
-        &self,
-        named: &Named,
-        generation: u32,
-        held: Option<&HeldCall>,
-    ) -> Result<Row, Problem> {
+    pub(crate) async fn open(&self, named: &Named, held: Option<&HeldCall>) -> Result<Row, Problem> {
         let mut content = Content::new(named.question.clone(), self.decide_by());
-        content.generation = generation;
         content.callback.clone_from(&named.callback);
         content.hold = held.map(|held| held.id.0);
         content.review_url = held.and_then(|held| held.hold.review_url.clone());
@@ -226,7 +204,7 @@ impl Inner {
             OpenedOperation::There(operation) => {
                 let row = self.row(operation).map_err(|error| unrecordable(&error))?;
                 let row = row.ok_or_else(Problem::not_found)?;
-                self.same(row, named).await
+                Self::same(row, named)
             }
         }
     }

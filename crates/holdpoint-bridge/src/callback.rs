@@ -172,7 +172,7 @@ impl Inner {
             return None;
         }
         let body = reply::decision_of(row)?.to_string();
-        let id = format!("{}-{}", row.id(), row.content.generation);
+        let id = row.id().to_string();
         let seconds = self.now().as_second();
         let signature = options.secret.as_ref()?.sign(&id, seconds, body.as_bytes());
         let mut request = Request::new(Full::new(Bytes::from(body)));

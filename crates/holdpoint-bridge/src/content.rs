@@ -17,8 +17,10 @@ const PLACE_KEY: &str = "dev.holdpoint/place";
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Content {
-    /// How often the same question was asked anew after it had been answered.
-    pub(crate) generation: u32,
+    /// Of a question that nobody named: how often it was asked anew after it had been answered. Each time is an operation of
+    /// its own, and the first one counts.
+    #[serde(default)]
+    pub(crate) asked_anew: u32,
     pub(crate) question: Question,
     /// After this nobody waits for a decision any more.
     pub(crate) decide_by: Timestamp,
@@ -88,9 +90,8 @@ impl Question {
     pub(crate) fn call(&self, whose: Whose<'_>, place: Option<&str>) -> Option<ToolCall> {
         let arguments =
             self.arguments.as_deref().map_or(Some(Arguments::absent()), |raw| Arguments::parse(raw).ok())?;
-        let Whose { principal, task, id, generation } = whose;
-        let number = if generation == 0 { id.to_string() } else { format!("{id}.{generation}") };
-        let mut extra = Map::from_iter([(OPERATION_KEY.to_owned(), Value::from(number))]);
+        let Whose { principal, task, id } = whose;
+        let mut extra = Map::from_iter([(OPERATION_KEY.to_owned(), Value::from(id.as_str()))]);
         if let Some(place) = place {
             extra.insert(PLACE_KEY.to_owned(), Value::from(place));
         }
@@ -114,13 +115,12 @@ pub(crate) struct Whose<'a> {
     pub(crate) principal: &'a Principal,
     pub(crate) task: &'a TaskId,
     pub(crate) id: &'a OperationId,
-    pub(crate) generation: u32,
 }
 
 impl Content {
     pub(crate) fn new(question: Question, decide_by: Timestamp) -> Self {
         Self {
-            generation: 0,
+            asked_anew: 0,
             question,
             decide_by,
             hold: None,

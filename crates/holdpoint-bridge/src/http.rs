@@ -209,7 +209,6 @@ impl Asking<'_> {
             question: Question::new(&asked),
             callback: Some(Callback { url, attempts: 0 }),
             told: true,
-            again: crate::ask::Again::SameAnswer,
             id: id.clone(),
             principal,
         };

@@ -119,7 +119,7 @@ impl Inner {
 
     pub(crate) fn call_of(&self, row: &Row) -> Option<ToolCall> {
         let Operation { id, principal, task, .. } = &row.operation;
-        self.call(&row.content.question, Whose { principal, task, id, generation: row.content.generation })
+        self.call(&row.content.question, Whose { principal, task, id })
     }
 
     /// The row of this number, if it is still good.

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use holdpoint_core::{OperationId, Principal};
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq as _;
@@ -22,17 +23,17 @@ pub(crate) enum QuestionName {
     Call { task: String, call: String },
     /// It is known by where the answer goes.
     Callback(String),
-    /// Nobody named it: the same question of the same job.
-    Same { task: String, digest: String },
+    /// Nobody named it: the same question of the same job, after it was answered so many times.
+    Same { task: String, digest: String, times: u32 },
 }
 
 impl QuestionName {
-    fn parts(&self) -> [&[u8]; 3] {
+    fn parts(&self) -> ([&[u8]; 3], u32) {
         match self {
-            Self::Key(key) => [b"key", key.as_bytes(), b""],
-            Self::Call { task, call } => [b"call", task.as_bytes(), call.as_bytes()],
-            Self::Callback(url) => [b"callback", url.as_bytes(), b""],
-            Self::Same { task, digest } => [b"same", task.as_bytes(), digest.as_bytes()],
+            Self::Key(key) => ([b"key", key.as_bytes(), b""], 0),
+            Self::Call { task, call } => ([b"call", task.as_bytes(), call.as_bytes()], 0),
+            Self::Callback(url) => ([b"callback", url.as_bytes(), b""], 0),
+            Self::Same { task, digest, times } => ([b"same", task.as_bytes(), digest.as_bytes()], *times),
         }
     }
 }
@@ -58,16 +59,18 @@ impl OperationKey {
 
     /// The number of the operation that `principal` calls `name`.
     pub(crate) fn operation(&self, principal: &Principal, name: &QuestionName) -> OperationId {
-        let [kind, first, second] = name.parts();
-        let mac = self.mac(&[OPERATION_DOMAIN, principal.as_str().as_bytes(), kind, first, second]);
+        let ([kind, first, second], times) = name.parts();
+        let (principal, times) = (principal.as_str().as_bytes(), times.to_be_bytes());
+        let mac = self.mac(&[OPERATION_DOMAIN, principal, kind, first, second, &times]);
         let number: Vec<u8> = mac.into_iter().take(ID_BYTES).collect();
         OperationId::new(format!("{ID_PREFIX}{}", hex::encode(number)))
     }
 
-    /// A one-time proof that an operation was allowed. It carries the number, so that it can be found again.
-    pub(crate) fn token(&self, id: &OperationId, generation: u32) -> String {
+    /// A one-time proof that an operation was allowed. It carries the number, so that it can be found again; one that was
+    /// forgotten and opened again has another proof.
+    pub(crate) fn token(&self, id: &OperationId, opened_at: Timestamp) -> String {
         let number = id.as_str().strip_prefix(ID_PREFIX).unwrap_or_default();
-        format!("{TOKEN_PREFIX}{number}{}", hex::encode(self.token_mac(id, generation)))
+        format!("{TOKEN_PREFIX}{number}{}", hex::encode(self.token_mac(id, opened_at)))
     }
 
     /// The operation that a token may be of.
@@ -77,12 +80,12 @@ impl OperationKey {
     }
 
     /// Whether `token` is the one of this operation.
-    pub(crate) fn is_token(&self, token: &str, id: &OperationId, generation: u32) -> bool {
-        self.token(id, generation).as_bytes().ct_eq(token.as_bytes()).into()
+    pub(crate) fn is_token(&self, token: &str, id: &OperationId, opened_at: Timestamp) -> bool {
+        self.token(id, opened_at).as_bytes().ct_eq(token.as_bytes()).into()
     }
 
-    fn token_mac(&self, id: &OperationId, generation: u32) -> [u8; 32] {
-        self.mac(&[TOKEN_DOMAIN, id.as_str().as_bytes(), &generation.to_be_bytes()])
+    fn token_mac(&self, id: &OperationId, opened_at: Timestamp) -> [u8; 32] {
+        self.mac(&[TOKEN_DOMAIN, id.as_str().as_bytes(), &opened_at.as_microsecond().to_be_bytes()])
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {

@@ -174,3 +174,27 @@ async fn what_is_wrong_is_said_in_plain_text() {
     assert_eq!(down.status, 503);
     assert!(down.body.get("status").is_none(), "no word of it could be taken for a yes");
 }
+
+/// Polled by its job, a question that was asked anew is the latest, and not the one that was opened after it.
+#[tokio::test(start_paused = true)]
+async fn the_yes_to_one_question_of_a_job_is_not_read_as_that_to_another_asked_after_it() {
+    let house = House::new();
+    let poll = "/api/agent/decisions?task_id=task%2Fabc.1&wait=0";
+    let mut other = question();
+    other["payload"]["amount"] = json!(9);
+    house.approver.decide("THR-1", Verdict::Approve);
+    house.approver.decide("THR-2", Verdict::Approve);
+    for asked in [&question(), &other] {
+        let said = house.send(json_request(&format!("{REQUESTS}?wait=30"), asked)).await;
+        assert_eq!(said.body["status"], "allow");
+        house.clock.shift(jiff::SignedDuration::from_secs(1));
+    }
+    let anew = house.send(json_request(&format!("{REQUESTS}?wait=0"), &question())).await;
+    assert_eq!((&anew.body["status"], &anew.body["thread_id"]), (&json!("pending_review"), &json!("THR-3")));
+    let polled = house.get(poll).await;
+    assert_eq!(polled.body["status"], "pending_review", "{}", polled.text);
+    assert_eq!((polled.body["thread_id"].as_str(), polled.body.get("approval_token")), (Some("THR-3"), None));
+    house.approver.decide("THR-3", Verdict::Reject(None));
+    assert_eq!(house.get(&poll.replace("wait=0", "wait=30")).await.body["status"], "rejected");
+    assert_eq!(house.get(poll).await.body["status"], "rejected");
+}
