@@ -3,10 +3,10 @@
 
 use crate::{
     answer::Answer,
-    ask::{Named, Told},
+    ask::{Named, Told, thread_of},
     asked::{Asked, Encoding, Fields, missing},
     content::{Mode, Question},
-    http::{Asking, thread_text, wrong_method},
+    http::{Asking, wrong_method},
     inner::{ATTEMPTS_MAX, Inner, Row, unrecordable},
     key::{OperationKey, QuestionName, fingerprint},
     problem::Problem,
@@ -58,7 +58,7 @@ impl<'p> AgentResource<'p> {
 }
 
 pub(crate) async fn serve(
-    asking: &Asking<'_>,
+    asking: Asking<'_>,
     resource: AgentResource<'_>,
     body: Result<Bytes, Problem>,
 ) -> Reply {
@@ -74,10 +74,10 @@ pub(crate) async fn serve(
         Err(problem) => return plain(&problem),
     };
     let replied = match resource {
-        AgentResource::Requests(task) => Box::pin(request(asking, task, &body)).await,
-        AgentResource::Events(task) => Box::pin(event(asking, task, body)).await,
+        AgentResource::Requests(task) => Box::pin(request(asking, task, body)).await,
+        AgentResource::Events(task) => Box::pin(event(&asking, task, body)).await,
         AgentResource::Decisions => Box::pin(decision(asking)).await,
-        AgentResource::Validate => return validate(asking, &body).await,
+        AgentResource::Validate => return Box::pin(validate(&asking, &body)).await,
     };
     replied.unwrap_or_else(|problem| plain(&problem))
 }
@@ -113,10 +113,10 @@ fn percent_decoded(segment: &str) -> Option<String> {
 }
 
 /// `POST …/requests`.
-async fn request(asking: &Asking<'_>, task: &str, body: &[u8]) -> Result<Reply, Problem> {
+async fn request(asking: Asking<'_>, task: &str, body: Bytes) -> Result<Reply, Problem> {
     let task = task_of(task)?;
     let until = asking.until(Some(asking.inner.parts.options.wait))?;
-    let mut fields = Fields(Encoding::Json.object(body)?);
+    let mut fields = Fields(Encoding::Json.object(&body)?);
     for required in ["workflow_name", "task_label", "tool_name", "subject"] {
         let text = fields.0.get(required).and_then(Value::as_str).unwrap_or_default();
         if text.is_empty() {
@@ -124,14 +124,15 @@ async fn request(asking: &Asking<'_>, task: &str, body: &[u8]) -> Result<Reply, 
         }
     }
     let asked = Asked::read_known(&mut fields)?;
-    let named = named(asking, &asked, task, asking.key()?).await?;
+    let named = named(&asking, &asked, task, asking.key()?).await?;
     let task = named.task.clone();
-    let told = Box::pin(asking.inner.decide(named, until)).await?;
+    drop((asked, body));
+    let told = Box::pin(asking.read().decide(Box::new(named), until)).await?;
     let mut said_of = Map::from_iter([("task_id".to_owned(), json!(task.as_str()))]);
     match told {
         Told::AtOnce(answer) => initial(&mut said_of, &answer, None),
-        Told::Answered(row, answer) => initial(&mut said_of, &answer, thread_text(&row)),
-        Told::Pending(row) => waits(&mut said_of, &row),
+        Told::Answered(row, answer) => initial(&mut said_of, &answer, thread_of(&row).map(ThreadId::as_str)),
+        Told::Pending(row) => waits(&mut said_of, thread_of(&row), row.content.review_url.as_deref()),
         Told::Trouble(rejection) => {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, rejection.to_string()));
         }
@@ -196,12 +197,12 @@ fn initial(said: &mut Map<String, Value>, answer: &Answer, thread: Option<&str>)
     said.insert("message".into(), json!(answer.message.as_deref().unwrap_or(&answer.detail)));
 }
 
-fn waits(said: &mut Map<String, Value>, row: &Row) {
+fn waits(said: &mut Map<String, Value>, thread: Option<&ThreadId>, review_url: Option<&str>) {
     said.insert("status".into(), json!("pending_review"));
-    if let Some(thread) = thread_text(row) {
-        said.insert("thread_id".into(), json!(thread));
+    if let Some(thread) = thread {
+        said.insert("thread_id".into(), json!(thread.as_str()));
     }
-    if let Some(url) = &row.content.review_url {
+    if let Some(url) = review_url {
         said.insert("review_url".into(), json!(url));
     }
     said.insert("message".into(), json!("A person has to decide about this."));
@@ -209,7 +210,7 @@ fn waits(said: &mut Map<String, Value>, row: &Row) {
 }
 
 /// `GET …/decisions`: waits, and hands a yes out with a one-time token of the bridge's own.
-async fn decision(asking: &Asking<'_>) -> Result<Reply, Problem> {
+async fn decision(asking: Asking<'_>) -> Result<Reply, Problem> {
     let until = asking.until(Some(asking.inner.parts.options.wait))?;
     let query = asking.query()?;
     let (thread, task) = (query.get("thread_id"), query.get("task_id"));
@@ -222,20 +223,22 @@ async fn decision(asking: &Asking<'_>) -> Result<Reply, Problem> {
     let found = asking.inner.parts.journal.latest_operation(&asking.caller.principal, of).await;
     let row = found.and_then(|found| found.map_or(Ok(None), |operation| asking.inner.row(operation)));
     let row = row.map_err(|error| unrecordable(&error))?;
-    let row = row.ok_or_else(Problem::not_found)?;
+    let row = Box::new(row.ok_or_else(Problem::not_found)?);
+    let inner = asking.read();
     let mut said_of = Map::from_iter([("task_id".to_owned(), json!(row.operation.task.as_str()))]);
     // A yes that was taken by its token stays a yes, without a token.
     if row.content.claimed_by.is_some() && row.answer().is_some_and(Answer::is_allow) {
         said_of.insert("status".into(), json!("approved"));
-        said_of.insert("thread_id".into(), json!(thread_text(&row)));
+        said_of.insert("thread_id".into(), json!(thread_of(&row).map(ThreadId::as_str)));
         said_of.insert("message".into(), json!("This was approved, and its token has been used."));
         return Ok(said(said_of));
     }
-    match Box::pin(asking.inner.wait(row.id(), until)).await? {
-        Told::Answered(row, answer) => last(&asking.inner.key, &mut said_of, &row, &answer),
-        Told::Pending(row) => waits(&mut said_of, &row),
+    let (thread, review_url) = (thread_of(&row).cloned(), row.content.review_url.clone());
+    match Box::pin(inner.wait(row, until)).await? {
+        Told::Answered(row, answer) => last(&inner.key, &mut said_of, &row, &answer),
+        Told::Pending(row) => waits(&mut said_of, thread_of(&row), row.content.review_url.as_deref()),
         Told::AtOnce(answer) => initial(&mut said_of, &answer, None),
-        Told::Trouble(_) => waits(&mut said_of, &row),
+        Told::Trouble(_) => waits(&mut said_of, thread.as_ref(), review_url.as_deref()),
     }
     Ok(said(said_of))
 }
@@ -247,7 +250,7 @@ fn last(key: &OperationKey, said: &mut Map<String, Value>, row: &Row, answer: &A
         (false, _) => "rejected",
     };
     said.insert("status".into(), json!(status));
-    if let Some(thread) = thread_text(row) {
+    if let Some(thread) = thread_of(row).map(ThreadId::as_str) {
         said.insert("thread_id".into(), json!(thread));
     }
     said.insert("message".into(), json!(answer.message.as_deref().unwrap_or(&answer.detail)));
@@ -361,7 +364,7 @@ async fn revise(
         let detail = "the reviewer has not asked for changes, or has decided; the review is as it was";
         return Err(Problem::bad_request(detail.to_owned()));
     }
-    let _pending = Box::pin(asking.inner.decide(named, asking.inner.now())).await?;
+    let _pending = Box::pin(asking.inner.decide(Box::new(named), asking.inner.now())).await?;
     let mut waiter = asking.inner.drive(&operation, true).attend();
     tokio::select! {
         () = waiter.asked() => {}

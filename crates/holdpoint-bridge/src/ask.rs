@@ -100,26 +100,38 @@ impl Inner {
     }
 
     /// Asks, and waits until `until` where a person has to decide.
-    pub(crate) async fn decide(self: &Arc<Self>, named: Named, until: Timestamp) -> Result<Told, Problem> {
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        named: Box<Named>,
+        until: Timestamp,
+    ) -> Result<Told, Problem> {
         if self.desk.len() >= DRIVEN_MAX {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open"));
         }
-        let row = match self.read(&named.id).await? {
-            Some(row) => Self::same(row, &named)?,
+        let is_told = named.told;
+        let found = Box::pin(self.found(&named.id)).await?;
+        // In a box of its own: what it takes to ask is not kept while a person decides.
+        let row = match Box::pin(self.begin(named, found)).await? {
+            Proposal::Told(told) => return Ok(*told),
+            Proposal::Held(row) => row,
+        };
+        if is_told {
+            self.drive(row.id(), true);
+            return Ok(Told::Pending(row));
+        }
+        self.wait(row, until).await
+    }
+
+    async fn begin(&self, named: Box<Named>, found: Option<Box<Row>>) -> Result<Proposal, Problem> {
+        let row = match found {
+            Some(row) => Self::same(*row, &named)?,
             None if named.told || matches!(named.question.mode(), Mode::Execute(_)) => {
-                self.open(&named, None).await?
+                Box::pin(self.open(&named, None)).await?
             }
             // Most are decided by rules, and leave no trace here.
-            None => match self.at_once(&named).await? {
-                Proposal::Told(told) => return Ok(*told),
-                Proposal::Held(row) => *row,
-            },
+            None => return self.at_once(&named).await,
         };
-        if named.told {
-            self.drive(row.id(), true);
-            return Ok(Told::Pending(Box::new(row)));
-        }
-        self.wait(row.id(), until).await
+        Ok(Proposal::Held(Box::new(row)))
     }
 
     /// The row of a question that was asked before, if this is the same.
@@ -158,16 +170,18 @@ impl Inner {
         let call = self.call(question, whose).ok_or_else(Problem::unrecordable)?;
         let caller = Caller::staying(self.parts.options.expires);
         let told = match Box::pin(self.parts.gate.propose(call.clone(), caller)).await {
-            Ok(Proposed::Held(held)) => match self.open(named, Some(&held)).await {
+            Ok(Proposed::Held(held)) => match Box::pin(self.open(named, Some(&held))).await {
                 Ok(row) => return Ok(Proposal::Held(Box::new(row))),
                 Err(problem) => {
                     // Nobody would ever hear of it. If others wait for it, it stays.
                     let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
-                        self.parts.gate.withdraw(call).await;
+                        Box::pin(self.parts.gate.withdraw(call)).await;
                     return Err(problem);
                 }
             },
-            Ok(Proposed::Admitted(Admission::Run(permitted))) => Told::AtOnce(hand_out(permitted).await),
+            Ok(Proposed::Admitted(Admission::Run(permitted))) => {
+                Told::AtOnce(Box::pin(hand_out(permitted)).await)
+            }
             // It was handed out: to somebody who asked at the same time, or so long ago that the row is gone.
             Ok(Proposed::Admitted(Admission::Replay(_result, delivery))) => {
                 drop(delivery);
@@ -221,21 +235,23 @@ impl Inner {
     }
 
     /// Waits for the last word until `until`; then the caller knows the number, and the question goes on without it.
-    pub(crate) async fn wait(self: &Arc<Self>, id: &OperationId, until: Timestamp) -> Result<Told, Problem> {
+    ///
+    /// Thousands may be here at once: nothing is kept meanwhile but the number, and what is seldom done is in a box.
+    pub(crate) async fn wait(self: &Arc<Self>, mut row: Box<Row>, until: Timestamp) -> Result<Told, Problem> {
+        let left =
+            |until: Timestamp| Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
         loop {
-            let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
             if row.state() == OperationState::Answered {
-                let answer = self.repeat(row.clone()).await?;
-                return Ok(Told::Answered(Box::new(row), answer));
+                let answer = Box::pin(self.repeat((*row).clone())).await?;
+                return Ok(Told::Answered(row, answer));
             }
             if self.parts.gate.is_closed() {
-                return self.tell(row).await;
+                return Box::pin(self.tell(row)).await;
             }
-            let seat = self.drive(id, row.state() == OperationState::Waiting);
-            let mut waiter = seat.attend();
-            let left =
-                |until: Timestamp| Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
             let is_known = row.state() == OperationState::Waiting;
+            let id = row.id().clone();
+            drop(row);
+            let mut waiter = self.drive(&id, is_known).attend();
             let asked = tokio::select! {
                 () = waiter.asked(), if !is_known => true,
                 () = std::future::ready(()), if is_known => true,
@@ -253,36 +269,48 @@ impl Inner {
             match stage {
                 None => {
                     waiter.seat().tell();
-                    let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
-                    return self.tell(row).await;
+                    let row = Box::pin(self.known(&id)).await?;
+                    return Box::pin(self.tell(row)).await;
                 }
-                Some(Stage::NotYet(Rejection::Pending { .. })) => {}
+                Some(Stage::NotYet(Rejection::Pending { .. })) => {
+                    row = Box::pin(self.known(&id)).await?;
+                }
                 Some(Stage::NotYet(rejection)) => return Ok(Told::Trouble(rejection)),
                 Some(Stage::Over | Stage::Asking | Stage::Held | Stage::Running) => {
                     // The row may be with another process.
                     drop(waiter);
-                    let row = self.read(id).await?.ok_or_else(Problem::not_found)?;
+                    row = Box::pin(self.known(&id)).await?;
                     if row.state() == OperationState::Running {
                         if left(until).is_zero() {
-                            return Ok(Told::Pending(Box::new(row)));
+                            return Ok(Told::Pending(row));
                         }
                         self.parts.clock.sleep(LOOK_AGAIN.min(left(until))).await;
+                        row = Box::pin(self.known(&id)).await?;
                     }
                 }
             }
         }
     }
 
+    async fn found(&self, id: &OperationId) -> Result<Option<Box<Row>>, Problem> {
+        self.read(id).await.map(|row| row.map(Box::new))
+    }
+
+    /// The row of a number that was there a moment ago.
+    async fn known(&self, id: &OperationId) -> Result<Box<Row>, Problem> {
+        self.found(id).await?.ok_or_else(Problem::not_found)
+    }
+
     /// The caller is about to be told the number: that is durable before.
-    async fn tell(self: &Arc<Self>, mut row: Row) -> Result<Told, Problem> {
+    async fn tell(self: &Arc<Self>, mut row: Box<Row>) -> Result<Told, Problem> {
         for _ in 0..ATTEMPTS_MAX {
             match row.state() {
                 OperationState::Answered => {
-                    let answer = self.repeat(row.clone()).await?;
-                    return Ok(Told::Answered(Box::new(row), answer));
+                    let answer = self.repeat((*row).clone()).await?;
+                    return Ok(Told::Answered(row, answer));
                 }
                 OperationState::Waiting | OperationState::Running => {
-                    return Ok(Told::Pending(Box::new(row)));
+                    return Ok(Told::Pending(row));
                 }
                 OperationState::Asked => {}
             }
@@ -297,9 +325,9 @@ impl Inner {
                     if !self.parts.gate.is_closed() {
                         self.drive(row.id(), true);
                     }
-                    return Ok(Told::Pending(Box::new(row)));
+                    return Ok(Told::Pending(row));
                 }
-                Moved::No => row = self.read(row.id()).await?.ok_or_else(Problem::not_found)?,
+                Moved::No => row = self.known(row.id()).await?,
             }
         }
         Err(Problem::unrecordable())

@@ -41,12 +41,12 @@ impl Bridge {
     }
 
     /// Answers a request of `caller`.
-    pub async fn serve<B>(&self, request: Request<B>, caller: BridgeCaller) -> Reply
+    pub fn serve<B>(&self, request: Request<B>, caller: BridgeCaller) -> impl Future<Output = Reply>
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        http::serve(&self.0, request, caller).await
+        http::serve(&self.0, request, caller)
     }
 
     /// Goes on with what processes left that have ended, until [`Self::stop`].

@@ -8,9 +8,10 @@ use crate::{
     run::{Run, hand_out, refused_in, unpacked, unsent},
 };
 use holdpoint_core::{
-    Admission, Caller, HeldCall, Interest, JournalError, Moved, OperationId, OperationState, PermittedCall,
-    Proposed, Rejection, Stance, StillThere, ToolCall, Unavailable, Withdrawal,
+    Admission, Caller, HeldCall, HoldId, Interest, JournalError, Moved, OperationId, OperationState,
+    PermittedCall, Proposed, Rejection, Stance, StillThere, ThreadId, ToolCall, Unavailable, Withdrawal,
 };
+use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
 
 /// Before a question that its caller was told of is gone on with again.
@@ -39,7 +40,7 @@ impl Inner {
                     {
                         shared.drive(&id, true);
                     }
-                    shared.deliver(&id).await;
+                    Box::pin(shared.deliver(&id)).await;
                 });
                 seat
             }
@@ -58,7 +59,7 @@ impl Driving<'_> {
     /// As long as somebody wants to know.
     async fn to_the_end(&self) -> Stage {
         loop {
-            let stage = match self.once().await {
+            let stage = match Box::pin(self.once()).await {
                 Ok(stage) => stage,
                 Err(error) => {
                     tracing::error!(%error, cause = causes(&error), "the journal failed");
@@ -79,52 +80,78 @@ impl Driving<'_> {
         }
     }
 
+    /// Thousands may be here at once: while a person decides, nothing of the row is kept but what it takes to go on.
     async fn once(&self) -> Result<Stage, JournalError> {
-        let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
-            return Ok(Stage::Over);
+        let found = match Box::pin(self.look()).await? {
+            Looked::Found(found) => found,
+            Looked::Over(stage) => return Ok(stage),
         };
-        let Some(row) = self.shared.row(operation)? else {
-            return Ok(Stage::Over);
-        };
-        let mode = row.content.question.mode();
-        let interrupted = match row.state() {
-            OperationState::Answered => return Ok(Stage::Over),
-            OperationState::Asked | OperationState::Waiting => false,
-            OperationState::Running if self.shared.runs_elsewhere(&row).await? => return Ok(Stage::Over),
-            // Its process is gone; or it is this one, whose driver could not write what came of it.
-            OperationState::Running => true,
-        };
-        let ends = if interrupted { Ends::Run } else { Ends::Question };
-        // Nobody was asked, or it is on no record: there is nothing to withdraw.
-        if self.interest.stance() == Stance::Cancelled && row.content.hold().is_none() && !interrupted {
-            return self.last_word(refused_in(mode, Answer::withdrawn()), ends).await;
-        }
-        let Some(call) = self.shared.call_of(&row) else {
-            let told = if interrupted { Answer::refused(&in_doubt(&row)) } else { other_configuration(&row) };
-            return self.last_word(refused_in(mode, told), ends).await;
-        };
-        let admitted = match row.content.hold() {
+        let Found { call, hold, about } = *found;
+        let admitted = match hold {
             Some(hold) => {
                 self.seat.is_at(Stage::Held);
-                Box::pin(self.shared.parts.gate.admit_held(call.clone(), hold, self.caller(&row))).await
+                let caller = self.caller(about.decide_by);
+                Box::pin(self.shared.parts.gate.admit_held(call, hold, caller)).await
             }
             // Nobody was asked, so nobody can tell.
-            None if interrupted => Err(Rejection::OutcomeUnknown { thread: None, effect: None }),
-            None => match Box::pin(self.ask(&row, call.clone())).await? {
-                Asked::Held(hold) => {
-                    self.seat.is_at(Stage::Held);
-                    Box::pin(self.shared.parts.gate.admit_held(call.clone(), hold, self.caller(&row))).await
-                }
+            None if about.is_interrupted => Err(Rejection::OutcomeUnknown { thread: None, effect: None }),
+            None => match Box::pin(self.ask(call, &about)).await? {
+                // From its row, as after a restart.
+                Asked::Held => return Box::pin(self.once()).await,
                 Asked::Admitted(admitted) => *admitted,
                 Asked::ByAnother => return Ok(Stage::Over),
                 Asked::ByStranger => {
-                    return self.last_word(refused_in(mode, Answer::unknown_caller()), ends).await;
+                    let told = refused_in(about.mode(), Answer::unknown_caller());
+                    return Box::pin(self.last_word(told, about.ends())).await;
                 }
             },
         };
+        Box::pin(self.admitted(admitted, &about)).await
+    }
+
+    /// What there is to go on with.
+    async fn look(&self) -> Result<Looked, JournalError> {
+        let Some(operation) = self.shared.parts.journal.operation(self.id).await? else {
+            return Ok(Looked::Over(Stage::Over));
+        };
+        let Some(row) = self.shared.row(operation)? else {
+            return Ok(Looked::Over(Stage::Over));
+        };
+        let is_interrupted = match row.state() {
+            OperationState::Answered => return Ok(Looked::Over(Stage::Over)),
+            OperationState::Asked | OperationState::Waiting => false,
+            OperationState::Running if self.shared.runs_elsewhere(&row).await? => {
+                return Ok(Looked::Over(Stage::Over));
+            }
+            // Its process is gone; or it is this one, whose driver could not write what came of it.
+            OperationState::Running => true,
+        };
+        let about = About::new(&row, is_interrupted);
+        // Nobody was asked, or it is on no record: there is nothing to withdraw.
+        let is_withdrawn =
+            self.interest.stance() == Stance::Cancelled && row.content.hold().is_none() && !is_interrupted;
+        let told = if is_withdrawn {
+            Answer::withdrawn()
+        } else if let Some(call) = self.shared.call_of(&row) {
+            return Ok(Looked::Found(Box::new(Found { call, hold: row.content.hold(), about })));
+        } else if is_interrupted {
+            Answer::refused(&about.in_doubt())
+        } else {
+            other_configuration(&row)
+        };
+        self.last_word(refused_in(about.mode(), told), about.ends()).await.map(Looked::Over)
+    }
+
+    /// Does what the kernel says.
+    async fn admitted(
+        &self,
+        admitted: Result<Admission, Rejection>,
+        about: &About,
+    ) -> Result<Stage, JournalError> {
+        let mode = about.mode();
         let answer = match admitted {
             // It was begun once, so it is not begun again.
-            Ok(Admission::Run(permitted)) if interrupted => {
+            Ok(Admission::Run(permitted)) if about.is_interrupted => {
                 let (_call, _receipt, completion) = permitted.into_parts();
                 let told = Answer::refused(&completion.outcome_unknown());
                 completion.lose().await;
@@ -143,17 +170,17 @@ impl Driving<'_> {
                 drop(delivery);
                 unpacked(&result).unwrap_or_else(Answer::used_up)
             }
-            Err(rejection) => match self.refused(&row, call, rejection).await {
+            Err(rejection) => match self.refused(rejection, about).await? {
                 Refused::Finally(answer) => refused_in(mode, answer),
                 Refused::ForNow(rejection) => return Ok(Stage::NotYet(rejection)),
             },
         };
-        self.last_word(answer, ends).await
+        self.last_word(answer, about.ends()).await
     }
 
     /// As long as the operation lives.
-    fn caller(&self, row: &Row) -> Caller {
-        let left = row.content.decide_by.duration_since(self.shared.now());
+    fn caller(&self, decide_by: Timestamp) -> Caller {
+        let left = decide_by.duration_since(self.shared.now());
         Caller {
             patience: left.try_into().unwrap_or(Duration::ZERO),
             at_most: None,
@@ -166,15 +193,15 @@ impl Driving<'_> {
     }
 
     /// Asks Gate. What waits for a person is on record when this returns.
-    async fn ask(&self, row: &Row, call: ToolCall) -> Result<Asked, JournalError> {
+    async fn ask(&self, call: ToolCall, about: &About) -> Result<Asked, JournalError> {
         // Gate may have been away for long. Of what a person decides, the kernel asks this itself.
-        if row.state() == OperationState::Waiting
+        if about.is_told
             && let Some(standing) = &self.shared.parts.standing
-            && standing.is_still(&row.operation.principal).await == StillThere::No
+            && standing.is_still(&call.principal).await == StillThere::No
         {
             return Ok(Asked::ByStranger);
         }
-        match self.shared.parts.gate.propose(call, self.caller(row)).await {
+        match self.shared.parts.gate.propose(call, self.caller(about.decide_by)).await {
             Ok(Proposed::Held(held)) => self.note(&held).await,
             Ok(Proposed::Admitted(admission)) => Ok(Asked::Admitted(Box::new(Ok(admission)))),
             Err(rejection) => Ok(Asked::Admitted(Box::new(Err(rejection)))),
@@ -197,7 +224,7 @@ impl Driving<'_> {
             row.content.review_url.clone_from(&held.hold.review_url);
             let becomes = Becomes { thread: Some(held.hold.thread.clone()), ..Inner::becomes(&row) };
             match self.shared.write(&row, becomes).await? {
-                Moved::Yes => return Ok(Asked::Held(held.id)),
+                Moved::Yes => return Ok(Asked::Held),
                 Moved::No => {}
             }
         }
@@ -286,25 +313,29 @@ impl Driving<'_> {
         Ok(Begun::Elsewhere)
     }
 
-    async fn refused(&self, row: &Row, call: ToolCall, rejection: Rejection) -> Refused {
-        let is_over = row.content.decide_by <= self.shared.after(Duration::from_secs(1));
-        let was_begun = row.state() == OperationState::Running;
-        match (finality(&rejection), &rejection) {
+    async fn refused(&self, rejection: Rejection, about: &About) -> Result<Refused, JournalError> {
+        let is_over = about.decide_by <= self.shared.after(Duration::from_secs(1));
+        let was_begun = about.is_interrupted;
+        Ok(match (finality(&rejection), &rejection) {
             (Finality::Final, _) if was_begun && !says_that_nothing_ran(&rejection) => {
-                Refused::Finally(Answer::refused(&in_doubt(row)))
+                Refused::Finally(Answer::refused(&about.in_doubt()))
             }
             (Finality::Final, _) => Refused::Finally(Answer::refused(&rejection)),
             (Finality::Passing, Rejection::Pending { .. }) if is_over && was_begun => {
-                Refused::Finally(Answer::refused(&in_doubt(row)))
+                Refused::Finally(Answer::refused(&about.in_doubt()))
             }
             (Finality::Passing, Rejection::Pending { .. }) if is_over => {
                 // An approval that came later would be nobody's. If others wait for it, it stays.
-                let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
-                    self.shared.parts.gate.withdraw(call).await;
+                let operation = self.shared.parts.journal.operation(self.id).await?;
+                let row = operation.map_or(Ok(None), |operation| self.shared.row(operation))?;
+                if let Some(call) = row.and_then(|row| self.shared.call_of(&row)) {
+                    let (Withdrawal::Withdrawn | Withdrawal::StaysOpen) =
+                        self.shared.parts.gate.withdraw(call).await;
+                }
                 Refused::Finally(Answer::expired())
             }
             (Finality::Passing, _) => Refused::ForNow(rejection),
-        }
+        })
     }
 
     /// Writes the answer down. What came of a run must not be lost for a moment's trouble.
@@ -328,11 +359,6 @@ fn other_configuration(row: &Row) -> Answer {
     Answer { thread: thread.map(|thread| thread.to_string()), ..Answer::denied("mismatch", detail, "no") }
 }
 
-/// It was begun, and there is nobody to say what came of it.
-fn in_doubt(row: &Row) -> Rejection {
-    Rejection::OutcomeUnknown { thread: row.operation.now.thread.clone(), effect: None }
-}
-
 /// Of what was begun: whether the hold itself says so. What the configuration says by now, say, does not undo a run.
 const fn says_that_nothing_ran(rejection: &Rejection) -> bool {
     match rejection {
@@ -351,8 +377,61 @@ const fn says_that_nothing_ran(rejection: &Rejection) -> bool {
     }
 }
 
+/// What there is to go on with.
+enum Looked {
+    Found(Box<Found>),
+    /// Nothing.
+    Over(Stage),
+}
+
+struct Found {
+    call: ToolCall,
+    hold: Option<HoldId>,
+    about: About,
+}
+
+/// What is kept of a row while a person decides.
+struct About {
+    decide_by: Timestamp,
+    target: Option<String>,
+    thread: Option<ThreadId>,
+    /// Whether its caller knows its number.
+    is_told: bool,
+    /// Whether it was begun, by a process that is gone.
+    is_interrupted: bool,
+}
+
+impl About {
+    fn new(row: &Row, is_interrupted: bool) -> Self {
+        let target = match row.content.question.mode() {
+            Mode::Check => None,
+            Mode::Execute(target) => Some(target.to_owned()),
+        };
+        Self {
+            decide_by: row.content.decide_by,
+            target,
+            thread: row.operation.now.thread.clone(),
+            is_told: row.state() == OperationState::Waiting,
+            is_interrupted,
+        }
+    }
+
+    fn mode(&self) -> Mode<'_> {
+        self.target.as_deref().map_or(Mode::Check, Mode::Execute)
+    }
+
+    fn ends(&self) -> Ends {
+        if self.is_interrupted { Ends::Run } else { Ends::Question }
+    }
+
+    /// It was begun, and there is nobody to say what came of it.
+    fn in_doubt(&self) -> Rejection {
+        Rejection::OutcomeUnknown { thread: self.thread.clone(), effect: None }
+    }
+}
+
 enum Asked {
-    Held(holdpoint_core::HoldId),
+    Held,
     Admitted(Box<Result<Admission, Rejection>>),
     ByAnother,
     /// Whoever asked is no caller any more.

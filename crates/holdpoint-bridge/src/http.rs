@@ -2,9 +2,9 @@
 
 use crate::{
     BridgeCaller,
-    ask::{Named, Told, thread_of},
+    ask::{Named, Told},
     asked::{Asked, Encoding, Fields, missing},
-    content::{Callback, Question},
+    content::{Callback, Mode, Question},
     documents,
     inner::{Inner, Row},
     key::QuestionName,
@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use holdpoint_api::Limits;
-use holdpoint_core::OperationId;
+use holdpoint_core::{OperationId, TaskId};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
@@ -106,22 +106,28 @@ where
             "there is nothing here; decisions are at /v1/decisions, and /v1/openapi.json says what they take";
         return Problem::new(StatusCode::NOT_FOUND, detail).into();
     };
-    let asked = Asking { inner, parts: &parts, caller };
-    let replied = match (&parts.method, resource) {
-        (&Method::POST, Resource::Decisions) => match read(body).await {
-            Ok(body) => asked.decide(&body).await,
+    let method = parts.method.clone();
+    let asked = Asking { inner, parts, caller };
+    let replied = match (&method, resource) {
+        (&Method::POST, Resource::Decisions) => match Box::pin(read(body)).await {
+            Ok(body) => match asked.question(body) {
+                Ok(put) => Box::pin(put.decided()).await,
+                Err(problem) => Err(problem),
+            },
             Err(problem) => Err(problem),
         },
-        (&Method::POST, Resource::Subscriptions) => match read(body).await {
-            Ok(body) => asked.subscribe(&body).await,
+        (&Method::POST, Resource::Subscriptions) => match Box::pin(read(body)).await {
+            Ok(body) => Box::pin(asked.subscribe(&body)).await,
             Err(problem) => Err(problem),
         },
-        (&Method::GET, Resource::Decision(id)) => asked.look(&id).await,
-        (&Method::DELETE, Resource::Decision(id) | Resource::Subscription(id)) => asked.withdraw(&id).await,
-        (&Method::POST, Resource::Claim(id)) => asked.claim(&id).await,
+        (&Method::GET, Resource::Decision(id)) => Box::pin(asked.look(&id)).await,
+        (&Method::DELETE, Resource::Decision(id) | Resource::Subscription(id)) => {
+            Box::pin(asked.withdraw(&id)).await
+        }
+        (&Method::POST, Resource::Claim(id)) => Box::pin(asked.claim(&id)).await,
         (method, Resource::Agent(resource)) => {
-            let body = if method == Method::POST { read(body).await } else { Ok(Bytes::new()) };
-            return crate::agent::serve(&asked, resource, body).await;
+            let body = if method == Method::POST { Box::pin(read(body)).await } else { Ok(Bytes::new()) };
+            return Box::pin(crate::agent::serve(asked, resource, body)).await;
         }
         (method, resource @ (Resource::Health | Resource::OpenApi | Resource::OpenApiTools)) => {
             return document(inner, method, &path).unwrap_or_else(|| wrong_method(resource.methods()));
@@ -141,34 +147,41 @@ pub(crate) fn wrong_method(allowed: &'static str) -> Reply {
 /// One request, authenticated.
 pub(crate) struct Asking<'a> {
     pub(crate) inner: &'a Arc<Inner>,
-    pub(crate) parts: &'a Parts,
+    pub(crate) parts: Parts,
     pub(crate) caller: BridgeCaller,
 }
 
-impl Asking<'_> {
-    async fn decide(&self, body: &[u8]) -> Result<Reply, Problem> {
-        let (until, deny_status) = (self.until(Some(self.inner.parts.options.wait))?, self.deny_status()?);
-        let asked = Asked::read(Encoding::of(&self.parts.headers)?.object(body)?)?;
-        let key = self.key()?;
-        let named = self.inner.named(self.caller.principal.clone(), key.as_deref(), &asked)?;
-        let (id, task, question) = (named.id.clone(), named.task.clone(), named.question.clone());
-        let about = About { id: &id, mode: question.mode(), tool: question.tool(), task: task.as_str() };
-        let told = Box::pin(self.inner.decide(named, until)).await?;
-        Ok(self.reply(told, &about, deny_status))
+impl<'a> Asking<'a> {
+    /// Lets go of the request, which has been read: while it is there, so is all that its connection has read.
+    pub(crate) fn read(self) -> &'a Arc<Inner> {
+        self.inner
     }
 
-    async fn look(&self, id: &OperationId) -> Result<Reply, Problem> {
+    /// Reads a question, and lets go of the request.
+    fn question(self, body: Bytes) -> Result<Put<'a>, Problem> {
+        let (until, deny_status) = (self.until(Some(self.inner.parts.options.wait))?, self.deny_status()?);
+        let asked = Asked::read(Encoding::of(&self.parts.headers)?.object(&body)?)?;
+        let key = self.key()?;
+        let named = self.inner.named(self.caller.principal.clone(), key.as_deref(), &asked)?;
+        drop(body);
+        let title = Title::of(&named);
+        Ok(Put { inner: self.read(), named: Box::new(named), title, until, deny_status })
+    }
+
+    async fn look(self, id: &OperationId) -> Result<Reply, Problem> {
         let (until, deny_status) = (self.until(Some(Duration::ZERO))?, self.deny_status()?);
-        let row = self.inner.own(&self.caller.principal, id).await?;
-        let told = Box::pin(self.inner.wait(id, until)).await?;
-        Ok(self.reply(told, &About::row(&row), deny_status))
+        let row = Box::new(self.inner.own(&self.caller.principal, id).await?);
+        let title = Title::row(&row);
+        let inner = self.read();
+        let told = Box::pin(inner.wait(row, until)).await?;
+        Ok(replied(inner, told, &title, deny_status))
     }
 
     async fn withdraw(&self, id: &OperationId) -> Result<Reply, Problem> {
         let row = Box::pin(self.inner.withdraw(&self.caller.principal, id)).await?;
         Ok(match row.answer() {
             Some(answer) if answer.status == "cancelled" => About::row(&row).answered(answer, DenyStatus::Ok),
-            Some(_) | None => reply::too_late(&row, &self.location(&row)),
+            Some(_) | None => reply::too_late(&row, &location(self.inner, &row)),
         })
     }
 
@@ -179,7 +192,7 @@ impl Asking<'_> {
         })?;
         let row = self.inner.own(&self.caller.principal, id).await?;
         let told = self.inner.claim(&self.caller.principal, id, &key).await?;
-        Ok(self.reply(told, &About::row(&row), deny_status))
+        Ok(replied(self.inner, told, &Title::row(&row), deny_status))
     }
 
     /// A webhook action of Power Platform: the answer goes to the address that the platform gives.
@@ -213,34 +226,14 @@ impl Asking<'_> {
             principal,
         };
         let task = named.task.clone();
-        let _pending = Box::pin(self.inner.decide(named, self.inner.now())).await?;
+        let _pending = Box::pin(self.inner.decide(Box::new(named), self.inner.now())).await?;
         let body = json!({ "id": id.as_str(), "task_id": task.as_str() });
         let mut reply = reply::document(StatusCode::CREATED, "application/json", body.to_string());
-        let location = self.address(&format!("/v1/subscriptions/{id}"));
+        let location = address(self.inner, &format!("/v1/subscriptions/{id}"));
         if let Ok(location) = HeaderValue::try_from(location) {
             reply.headers_mut().insert(header::LOCATION, location);
         }
         Ok(reply)
-    }
-
-    fn reply(&self, told: Told, about: &About<'_>, deny_status: DenyStatus) -> Reply {
-        match told {
-            Told::Answered(row, answer) => About::row(&row).answered(&answer, deny_status),
-            Told::AtOnce(answer) => about.answered(&answer, deny_status),
-            Told::Pending(row) => reply::pending(&row, &self.location(&row)),
-            Told::Trouble(rejection) => about.trouble(&rejection),
-        }
-    }
-
-    fn location(&self, row: &Row) -> String {
-        self.address(&format!("/v1/decisions/{}", row.id()))
-    }
-
-    fn address(&self, path: &str) -> String {
-        match &self.inner.parts.options.public_url {
-            Some(base) => format!("{base}{path}"),
-            None => path.to_owned(),
-        }
     }
 
     /// The one `Idempotency-Key`.
@@ -296,6 +289,74 @@ impl Asking<'_> {
     }
 }
 
+/// A question that was read.
+struct Put<'a> {
+    inner: &'a Arc<Inner>,
+    named: Box<Named>,
+    title: Title,
+    until: Timestamp,
+    deny_status: DenyStatus,
+}
+
+impl Put<'_> {
+    async fn decided(self) -> Result<Reply, Problem> {
+        let Self { inner, named, title, until, deny_status } = self;
+        let told = Box::pin(inner.decide(named, until)).await?;
+        Ok(replied(inner, told, &title, deny_status))
+    }
+}
+
+/// What a reply says of a question whose text nobody keeps.
+struct Title {
+    id: OperationId,
+    target: Option<String>,
+    tool: String,
+    task: TaskId,
+}
+
+impl Title {
+    fn of(named: &Named) -> Self {
+        Self::new(&named.id, &named.question, &named.task)
+    }
+
+    fn row(row: &Row) -> Self {
+        Self::new(row.id(), &row.content.question, &row.operation.task)
+    }
+
+    fn new(id: &OperationId, question: &Question, task: &TaskId) -> Self {
+        let target = match question.mode() {
+            Mode::Check => None,
+            Mode::Execute(target) => Some(target.to_owned()),
+        };
+        Self { id: id.clone(), target, tool: question.tool().to_owned(), task: task.clone() }
+    }
+
+    fn about(&self) -> About<'_> {
+        let mode = self.target.as_deref().map_or(Mode::Check, Mode::Execute);
+        About { id: &self.id, mode, tool: &self.tool, task: self.task.as_str() }
+    }
+}
+
+fn replied(inner: &Inner, told: Told, title: &Title, deny_status: DenyStatus) -> Reply {
+    match told {
+        Told::Answered(row, answer) => About::row(&row).answered(&answer, deny_status),
+        Told::AtOnce(answer) => title.about().answered(&answer, deny_status),
+        Told::Pending(row) => reply::pending(&row, &location(inner, &row)),
+        Told::Trouble(rejection) => title.about().trouble(&rejection),
+    }
+}
+
+fn location(inner: &Inner, row: &Row) -> String {
+    address(inner, &format!("/v1/decisions/{}", row.id()))
+}
+
+fn address(inner: &Inner, path: &str) -> String {
+    match &inner.parts.options.public_url {
+        Some(base) => format!("{base}{path}"),
+        None => path.to_owned(),
+    }
+}
+
 fn seconds(text: &str) -> Option<Duration> {
     let is_number = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok().map(Duration::from_secs)).flatten()
@@ -328,9 +389,4 @@ where
         Ok(Err(_)) => Err(Problem::bad_request("the body broke off".to_owned())),
         Err(_elapsed) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
-}
-
-/// For the agent API's answers.
-pub(crate) fn thread_text(row: &Row) -> Option<&str> {
-    thread_of(row).map(holdpoint_core::ThreadId::as_str)
 }

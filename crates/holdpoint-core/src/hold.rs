@@ -106,7 +106,7 @@ impl<'a> GatedCall<'a> {
                     }
                 }
             };
-            match Box::pin(self.turn(*held)).await? {
+            match Box::pin(self.turn(held)).await? {
                 Turn::Admitted(admission) => return Ok(admission),
                 Turn::Again(id, thread) => {
                     joined = Some(id);
@@ -249,7 +249,8 @@ impl<'a> GatedCall<'a> {
         opened.await.map_err(|_| unrecordable(Some(thread)))
     }
 
-    async fn turn(&mut self, held: HeldCall) -> Result<Turn, Rejection> {
+    /// `held` is in a box: of thousands that wait, each has room for it once.
+    async fn turn(&mut self, held: Box<HeldCall>) -> Result<Turn, Rejection> {
         match held.state {
             // Somebody is about to redeem it; reading the decision now would revoke the token in their hands.
             HoldState::Approved if self.is_claimed(&held).await? => {
@@ -261,16 +262,16 @@ impl<'a> GatedCall<'a> {
                 }
                 match self.gate.flights.enter(held.id) {
                     Seat::Driver(flight) => self.drive(held, flight).await,
-                    Seat::Passenger(landing) => self.ride(&held, landing).await,
+                    Seat::Passenger(landing) => Box::pin(self.ride(&held, landing)).await,
                 }
             }
             HoldState::Dispatched => match self.gate.flights.passenger(held.id) {
-                Some(landing) => self.ride(&held, landing).await,
+                Some(landing) => Box::pin(self.ride(&held, landing)).await,
                 None if self.runs_elsewhere(&held).await? => Ok(Turn::Again(held.id, held.hold.thread)),
-                None => self.in_doubt(held).await,
+                None => Box::pin(self.in_doubt(*held)).await,
             },
-            HoldState::Unknown => self.in_doubt(held).await,
-            HoldState::Done => self.collect(held).await,
+            HoldState::Unknown => Box::pin(self.in_doubt(*held)).await,
+            HoldState::Done => Box::pin(self.collect(*held)).await,
             // Not live: no journal may hand these out, and nothing runs for them.
             HoldState::Rejected
             | HoldState::Expired

@@ -40,15 +40,16 @@ pub struct CallerWords {
 impl CallerWords {
     /// Puts them into a call that is being made.
     pub fn add_to(self, extra: &mut Map<String, Value>) {
-        // Texts, lists of texts and a unit enum: nothing that JSON could not say.
-        if let Ok(words) = serde_json::to_value(self) {
-            extra.insert(WORDS_KEY.to_owned(), words);
+        // Texts, lists of texts and a unit enum: nothing that JSON could not say. As one text: it is kept for as long as the call is
+        // held, and a tree of values is several times as large.
+        if let Ok(words) = serde_json::to_string(&self) {
+            extra.insert(WORDS_KEY.to_owned(), Value::from(words));
         }
     }
 
     /// Those of `call`; `None`: its caller said nothing, or was not to be heard.
     #[must_use]
     pub fn of(call: &ToolCall) -> Option<Self> {
-        Self::deserialize(call.extra.get(WORDS_KEY)?).ok()
+        serde_json::from_str(call.extra.get(WORDS_KEY)?.as_str()?).ok()
     }
 }

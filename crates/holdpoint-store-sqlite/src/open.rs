@@ -14,6 +14,9 @@ use crate::wal::WalWatch;
 /// How long a connection waits for another process's write.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Pages that a connection keeps, in KiB below zero. What it has not, the system's own cache has.
+const CACHE: &str = "-512";
+
 /// Connections that read while the writer writes.
 const READERS: u32 = 2;
 
@@ -86,6 +89,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY)
+        .pragma("cache_size", CACHE)
         .statement_cache_capacity(256)
         .disable_statement_logging()
 }

@@ -86,25 +86,24 @@ impl Standing for AgentStands {
 }
 
 impl BridgeFront {
-    /// Answers a request that is the bridge's; gives back any other.
-    pub(crate) async fn answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Request<Incoming>> {
-        let path = request.uri().path();
-        if !self.bridge.serves(path) {
-            return Err(request);
-        }
+    /// Whether a request is the bridge's.
+    pub(crate) fn serves(&self, request: &Request<Incoming>) -> bool {
+        self.bridge.serves(request.uri().path())
+    }
+
+    /// Answers a request that is the bridge's.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         if let Some(refused) = self.strangers.refuse(&request) {
-            return Ok(denied(refused.map(Body::new)));
+            return denied(refused.map(Body::new));
         }
-        if let Some(document) = self.bridge.document(request.method(), path) {
-            return Ok(document.map(Body::new));
+        if let Some(document) = self.bridge.document(request.method(), request.uri().path()) {
+            return document.map(Body::new);
         }
-        Ok(match self.caller(&request).await {
-            Ok(caller) => self.bridge.serve(request, caller).await.map(Body::new),
+        // In boxes: thousands may be here at once, while a person decides.
+        match Box::pin(self.caller(&request)).await {
+            Ok(caller) => Box::pin(self.bridge.serve(request, caller)).await.map(Body::new),
             Err(refused) => denied(refused),
-        })
+        }
     }
 
     async fn caller(&self, request: &Request<Incoming>) -> Result<BridgeCaller, Response<Body>> {

@@ -109,9 +109,12 @@ pub(crate) async fn serve<P: Proxies>(listener: TcpListener, site: Site<P>, stop
         let _best_effort = stream.set_nodelay(true);
         let site = Arc::clone(&site);
         let service = service_fn(move |request| {
-            let site = Arc::clone(&site);
             // In a box: hyper keeps room for what answers for as long as the answer's body goes on, which may be hours.
-            Box::pin(async move { Ok::<_, Infallible>(answer(&site, request).await) }) as Answering
+            if let Some(bridge) = site.proxies.bridge().filter(|bridge| bridge.serves(&request)).cloned() {
+                return Box::pin(async move { Ok(bridge.answer(request).await) }) as Answering;
+            }
+            let site = Arc::clone(&site);
+            Box::pin(async move { Ok(answer(&site, request).await) })
         });
         let connection = graceful.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -132,13 +135,6 @@ async fn answer<P: Proxies>(site: &Site<P>, request: Request<Incoming>) -> Respo
     }
     let request = match server_name(request.uri().path()).map(str::to_owned) {
         Some(name) => match site.proxies.serve(&name, request).await {
-            Ok(response) => return response,
-            Err(request) => request,
-        },
-        None => request,
-    };
-    let request = match site.proxies.bridge() {
-        Some(bridge) => match Box::pin(bridge.answer(request)).await {
             Ok(response) => return response,
             Err(request) => request,
         },

@@ -57,7 +57,7 @@ impl GatedCall<'_> {
             if let HoldState::Pending | HoldState::Approved | HoldState::Dispatched = held.state {
                 return self.unless_withdrawn(*held).await.map(Proposed::Held);
             }
-            match Box::pin(self.turn(*held)).await? {
+            match Box::pin(self.turn(held)).await? {
                 Turn::Admitted(admission) => return Ok(Proposed::Admitted(admission)),
                 Turn::Again(id, thread) => self.pause(id, thread).await?,
                 Turn::Over => {}
@@ -77,10 +77,10 @@ impl GatedCall<'_> {
     /// Only this hold decides: what it came to is what the call came to, and nothing is asked anew.
     async fn go_on(&mut self, id: HoldId) -> Result<Admission, Rejection> {
         loop {
-            let held = self.held(id).await?;
+            let held = Box::new(self.held(id).await?);
             let (thread, effect) = (held.hold.thread.clone(), held.effect.clone());
             if self.caller.interest.stance() == Stance::Cancelled {
-                return Err(self.withdraw_held(&held).await?);
+                return Err(Box::pin(self.withdraw_held(&held)).await?);
             }
             if is_over(&held) {
                 let nothing_ran = match held.state {
@@ -97,11 +97,11 @@ impl GatedCall<'_> {
                     | HoldState::Cancelled
                     | HoldState::ChangesRequested => Rejection::Cancelled { thread: Some(thread) },
                 };
-                return self.ended(id).await?.ok_or(nothing_ran);
+                return Box::pin(self.ended(id)).await?.ok_or(nothing_ran);
             }
             match self.turn(held).await? {
                 Turn::Admitted(admission) => return Ok(admission),
-                Turn::Again(id, thread) => self.pause(id, thread).await?,
+                Turn::Again(id, thread) => Box::pin(self.pause(id, thread)).await?,
                 Turn::Over => return Err(Rejection::AlreadyDone { effect, thread: Some(thread) }),
             }
         }

@@ -52,7 +52,7 @@ impl GatedCall<'_> {
     }
 
     /// Waits for the decision, acts on it, and tells those who ride along how it ended.
-    pub(super) async fn drive(&mut self, held: HeldCall, mut flight: Flight) -> Result<Turn, Rejection> {
+    pub(super) async fn drive(&mut self, held: Box<HeldCall>, mut flight: Flight) -> Result<Turn, Rejection> {
         let Some(slot) = self.gate.slot() else {
             return Err(Rejection::Busy { thread: held.hold.thread });
         };

@@ -35,7 +35,8 @@ struct Index {
 
 #[derive(Debug, Default)]
 struct Entry {
-    live: Option<HeldCall>,
+    /// In a box: most have ended.
+    live: Option<Box<HeldCall>>,
     ended: u64,
 }
 
@@ -52,7 +53,7 @@ impl Shared {
             return None;
         }
         let (live, ended) = match published.index.calls.get(identity) {
-            Some(entry) => (entry.live.clone().map(Box::new), entry.ended),
+            Some(entry) => (entry.live.clone(), entry.ended),
             None => (None, 0),
         };
         Some(Found { live, ended, revises: published.index.to_revise(identity, task).cloned().map(Box::new) })
@@ -91,7 +92,7 @@ impl Index {
     fn put(&mut self, hold: HeldCall) {
         let entry = self.calls.entry(hold.identity.clone()).or_default();
         if is_live(hold.state, hold.delivered) {
-            entry.live = Some(hold);
+            entry.live = Some(Box::new(hold));
         } else {
             entry.ended += 1;
             if entry.live.as_ref().is_some_and(|live| live.id == hold.id) {
