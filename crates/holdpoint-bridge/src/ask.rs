@@ -1,14 +1,14 @@
-//! The requests of `/v1`: asking, looking, withdrawing, claiming.
+//! The requests of `/v1`: asking and looking.
 
 use crate::{
     answer::{Answer, Finality, finality},
     asked::Asked,
     content::{Callback, Content, Mode, Question, Whose},
     desk::Stage,
-    inner::{ATTEMPTS_MAX, Becomes, Ends, Inner, Row, packed, unrecordable},
-    key::{QuestionName, fingerprint},
+    inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
+    key::QuestionName,
     problem::Problem,
-    run::{hand_out, refused_in},
+    run::hand_out,
 };
 use holdpoint_core::{
     Admission, Caller, HeldCall, JournalError, Moved, NewOperation, OpenedOperation, OperationChange,
@@ -20,8 +20,6 @@ use std::{sync::Arc, time::Duration};
 
 /// Asking Gate takes this long at most, whatever the caller says of waiting: the client to Gate gives up before.
 const ASKED_WITHIN: Duration = Duration::from_secs(45);
-/// For a withdrawal to be noted.
-const WITHDRAWN_WITHIN: Duration = Duration::from_secs(10);
 /// Before looking again at what another process does.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Operations that this process goes on with at once.
@@ -275,7 +273,17 @@ impl Inner {
                 Some(Stage::NotYet(Rejection::Pending { .. })) => {
                     row = Box::pin(self.known(&id)).await?;
                 }
-                Some(Stage::NotYet(rejection)) => return Ok(Told::Trouble(rejection)),
+                Some(Stage::NotYet(rejection)) => {
+                    row = Box::pin(self.known(&id)).await?;
+                    match row.state() {
+                        OperationState::Asked | OperationState::Waiting => {
+                            return Ok(Told::Trouble(rejection));
+                        }
+                        // The refusal says that nothing ran: of what was begun, nobody knows.
+                        OperationState::Running => return Ok(Told::Pending(row)),
+                        OperationState::Answered => {}
+                    }
+                }
                 Some(Stage::Over | Stage::Asking | Stage::Held | Stage::Running) => {
                     // The row may be with another process.
                     drop(waiter);
@@ -357,70 +365,6 @@ impl Inner {
     pub(crate) async fn own(&self, principal: &Principal, id: &OperationId) -> Result<Row, Problem> {
         let row = self.read(id).await?.filter(|row| row.operation.principal == *principal);
         row.ok_or_else(Problem::not_found)
-    }
-
-    /// Withdraws a question. The row as it is then.
-    pub(crate) async fn withdraw(
-        self: &Arc<Self>,
-        principal: &Principal,
-        id: &OperationId,
-    ) -> Result<Row, Problem> {
-        let row = self.own(principal, id).await?;
-        match row.state() {
-            OperationState::Answered | OperationState::Running => return Ok(row),
-            OperationState::Asked | OperationState::Waiting => {}
-        }
-        if row.content.hold.is_none() && self.desk.seat(id).is_none() {
-            let withdrawn = refused_in(row.content.question.mode(), Answer::withdrawn());
-            self.answer(id, &withdrawn, Ends::Question).await.map_err(|error| unrecordable(&error))?;
-        } else {
-            let seat = self.drive(id, false);
-            seat.cancel();
-            let mut waiter = seat.attend();
-            tokio::select! {
-                _stage = waiter.over() => {}
-                () = self.parts.clock.sleep(WITHDRAWN_WITHIN) => {}
-            }
-        }
-        self.own(principal, id).await
-    }
-
-    /// Hands a yes to one of those who want to act on it.
-    pub(crate) async fn claim(
-        &self,
-        principal: &Principal,
-        id: &OperationId,
-        claimant: &str,
-    ) -> Result<Told, Problem> {
-        let mut row = self.own(principal, id).await?;
-        let claimant = fingerprint(claimant);
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(answer) = row.answer().cloned() else {
-                return Ok(Told::Pending(Box::new(row)));
-            };
-            if !answer.is_allow() {
-                return Ok(Told::Answered(Box::new(row), answer));
-            }
-            if let Mode::Execute(_) = row.content.question.mode() {
-                return Err(Problem::new(
-                    StatusCode::CONFLICT,
-                    "the bridge ran this itself; there is nothing to claim",
-                ));
-            }
-            match &row.content.claimed_by {
-                Some(by) if *by == claimant => return Ok(Told::Answered(Box::new(row), answer)),
-                Some(_) => {
-                    let used_up = Answer { thread: answer.thread, ..Answer::used_up() };
-                    return Ok(Told::Answered(Box::new(row), used_up));
-                }
-                None => row.content.claimed_by = Some(claimant.clone()),
-            }
-            match self.write(&row, Self::becomes(&row)).await.map_err(|error| unrecordable(&error))? {
-                Moved::Yes => return Ok(Told::Answered(Box::new(row), answer)),
-                Moved::No => row = self.own(principal, id).await?,
-            }
-        }
-        Err(Problem::unrecordable())
     }
 }
 

@@ -38,6 +38,7 @@ mod inner;
 mod key;
 mod options;
 mod outgoing;
+mod own;
 mod problem;
 mod reply;
 mod run;

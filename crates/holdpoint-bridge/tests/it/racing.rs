@@ -120,6 +120,34 @@ async fn what_a_target_said_is_not_lost_to_a_journal_that_fails() {
     assert_eq!(stub.heard().len(), 1);
 }
 
+/// The same, and its caller waits.
+#[tokio::test]
+async fn who_waits_for_what_ran_is_not_told_that_it_did_not() {
+    let stub = Stub::new().await;
+    let house = House::targeting(target(&stub.address));
+    let failing = async {
+        house.approver.until_waiting(1).await;
+        house.approver.decide("THR-1", Verdict::Approve);
+        while house.journal.operations()[0].now.state != OperationState::Running {
+            tokio::task::yield_now().await;
+        }
+        house.journal.fail(Operation::AdvanceOperation, Fault::Refused);
+        while house.journal.states() != [HoldState::Done] {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+    };
+    let (told, ()) = tokio::join!(house.ask("k", "wait=60", call("refund", "1")), failing);
+    assert_eq!(told.words(), (202, "pending", "running"), "{}", told.text);
+    house.journal.repair();
+    // By itself, since nobody may come to this process again.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(house.journal.operations()[0].now.state, OperationState::Answered);
+    let ran = house.get(&told.location()).await;
+    assert_eq!((ran.words(), &ran.body["ran"]), ((200, "allow", "approved"), &json!(true)));
+    assert_eq!(stub.heard().len(), 1);
+}
+
 /// Approved, and on its way to a target that lets nobody in.
 #[tokio::test]
 async fn what_is_withdrawn_before_it_begins_does_not_begin() {
