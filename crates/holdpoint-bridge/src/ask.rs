@@ -3,6 +3,7 @@
 use crate::{
     answer::{Answer, Finality, finality},
     asked::Asked,
+    bridge::FORGOTTEN_MAX,
     content::{Callback, Content, Mode, Question, Whose},
     desk::Stage,
     inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
@@ -22,8 +23,6 @@ use std::{sync::Arc, time::Duration};
 const ASKED_WITHIN: Duration = Duration::from_secs(45);
 /// Before looking again at what another process does.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Operations that this process goes on with at once.
-const DRIVEN_MAX: usize = 50_000;
 
 /// What a request about an operation came to.
 pub(crate) enum Told {
@@ -103,7 +102,10 @@ impl Inner {
         named: Box<Named>,
         until: Timestamp,
     ) -> Result<Told, Problem> {
-        if self.desk.len() >= DRIVEN_MAX {
+        let most = self.parts.options.driven_max;
+        // Receivers that are away keep those who want to be called back from asking, and nobody else.
+        let callbacks_late = named.callback.is_some() && self.running.len() >= most;
+        if self.desk.len() >= most || callbacks_late {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open"));
         }
         let is_told = named.told;
@@ -211,13 +213,25 @@ impl Inner {
         };
         let (id, principal, task) = (named.id.clone(), named.principal.clone(), named.task.clone());
         let new = NewOperation { id, principal, task, now, at: self.now() };
-        match self.parts.journal.open_operation(new).await.map_err(|error| unrecordable(&error))? {
+        let opened = self.opened(new).await.map_err(|error| unrecordable(&error))?;
+        match opened {
             OpenedOperation::Mine(operation) => Ok(Row { operation, content }),
             OpenedOperation::There(operation) => {
                 let row = self.row(operation).map_err(|error| unrecordable(&error))?;
-                let row = row.ok_or_else(Problem::not_found)?;
-                Self::same(row, named)
+                Self::same(row.ok_or_else(Problem::unrecordable)?, named)
             }
+        }
+    }
+
+    async fn opened(&self, new: NewOperation) -> Result<OpenedOperation, JournalError> {
+        let journal = &self.parts.journal;
+        match journal.open_operation(new.clone()).await? {
+            // Over, and not forgotten yet: its name is free.
+            OpenedOperation::There(there) if there.now.expires_at <= self.now() => {
+                journal.forget_operations(self.now(), FORGOTTEN_MAX).await?;
+                journal.open_operation(new).await
+            }
+            opened @ (OpenedOperation::Mine(_) | OpenedOperation::There(_)) => Ok(opened),
         }
     }
 

@@ -13,7 +13,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How often operations are forgotten that nobody can ask about any more.
 const LOOKS_PER_FORGETTING: u32 = 40;
-const FORGOTTEN_MAX: usize = 100_000;
+pub(crate) const FORGOTTEN_MAX: usize = 100_000;
 /// Taken over at one look.
 const TAKEN_OVER_MAX: usize = 10_000;
 

@@ -67,6 +67,8 @@ pub struct BridgeOptions {
     pub kept: Duration,
     /// How often a yes is repeated.
     pub replays_max: u32,
+    /// How many questions this process goes on with at once; and as many answers may be on their way to those who asked.
+    pub driven_max: usize,
     /// The HTTP status of a no.
     pub deny_status: DenyStatus,
     /// Who may be called back, and how.
@@ -87,6 +89,7 @@ impl Default for BridgeOptions {
             expires: Duration::from_hours(7 * 24),
             kept: Duration::from_hours(24),
             replays_max: 20,
+            driven_max: 50_000,
             deny_status: DenyStatus::Ok,
             callbacks: CallbackOptions::default(),
             targets: HashMap::new(),

@@ -235,8 +235,7 @@ fn options(settings: &BridgeSettings) -> Result<BridgeOptions> {
         deny_status: if settings.denies_with_403 { DenyStatus::Forbidden } else { DenyStatus::Ok },
         callbacks: settings.callbacks.as_ref().map(callbacks).unwrap_or_default(),
         targets: targets.collect::<Result<HashMap<ServerName, _>>>()?,
-        public_url: None,
-        hosts: Vec::new(),
+        ..BridgeOptions::default()
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::house::{Answer, House, Stub, ask, json_request, request, secret};
 use holdpoint_api::webhook::Signed;
 use holdpoint_bridge::{BridgeOptions, CallbackOptions, PrivateAddresses};
+use holdpoint_core::OperationState;
 use holdpoint_testkit::{SubmitScript, Verdict};
 use http::Method;
 use serde_json::{Value, json};
@@ -202,4 +203,27 @@ async fn a_question_of_a_caller_that_was_revoked_is_not_asked_any_more() {
     let no = house.get(&format!("{}?wait=60", told.location())).await;
     assert_eq!(no.words(), (200, "deny", "mismatch"), "{}", no.text);
     assert_eq!(house.approver.submitted().len(), 1);
+}
+
+/// Answers that nobody takes stay on their way for a day: so many of them at once, and no more.
+#[tokio::test(start_paused = true)]
+async fn receivers_that_are_away_take_no_more_than_their_room() {
+    let options = BridgeOptions { driven_max: 2, ..options(&["127.0.0.1"]) };
+    let house = House::with(options);
+    let away = refund("http://127.0.0.1:9/x");
+    for key in ["1", "2"] {
+        house.approver.on_submit(SubmitScript::Allow);
+        assert_eq!(house.ask(key, "", away.clone()).await.status, 202);
+        while !house.journal.operations().iter().all(|row| row.now.state == OperationState::Answered) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let full = house.ask("3", "", away).await;
+    assert_eq!((full.status.as_u16(), full.header("holdpoint-decision")), (503, "deny"), "{}", full.text);
+    // Who waits for its answer itself is in nobody's way, up to the same bound.
+    let asked = json!({ "tool_name": "refund", "subject": "x" });
+    for key in ["4", "5"] {
+        assert_eq!(house.ask(key, "wait=0", asked.clone()).await.words().1, "pending");
+    }
+    assert_eq!(house.ask("6", "wait=0", asked).await.status, 503);
 }

@@ -106,6 +106,12 @@ async fn what_ran_is_known_for_as_long_as_a_question_may_be_open() {
     house.clock.shift(jiff::SignedDuration::from_hours(6 * 24));
     assert_eq!(house.ask("p", "", call("open", "1")).await.words(), (200, "allow", "passed"));
     assert_eq!(stub.heard().len(), 1);
+    // Then its name is free, whether or not somebody has swept.
+    house.clock.shift(jiff::SignedDuration::from_hours(3 * 24));
+    let mut anew = call("open", "1");
+    anew["payload"]["order"]["id"] = json!("2");
+    assert_eq!(house.ask("p", "", anew).await.words(), (200, "allow", "passed"));
+    assert_eq!(stub.heard().len(), 2);
 }
 
 /// All of them at once.
