@@ -236,6 +236,16 @@ fn an_approval_is_for_one_folder() -> Result<()> {
     let mut command = shell.command("deploy", "200ms", &Shell::noting(0));
     let (code, _) = ended(command.current_dir(&elsewhere).spawn()?)?;
     assert_eq!((code, shell.runs()), (Some(11), 0));
+    // Shown to a reviewer, all names that are no text look the same.
+    #[cfg(target_os = "linux")]
+    {
+        let odd = std::os::unix::ffi::OsStrExt::from_bytes(b"caf\xe9");
+        let odd = shell.house.path().join::<&std::ffi::OsStr>(odd);
+        std::fs::create_dir(&odd)?;
+        let mut command = shell.command("safe", "5s", &Shell::noting(0));
+        let (code, _) = ended(command.current_dir(&odd).spawn()?)?;
+        assert_eq!((code, shell.runs()), (Some(2), 0));
+    }
     Ok(())
 }
 

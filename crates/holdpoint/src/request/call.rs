@@ -43,7 +43,13 @@ impl Asked {
         if let Some(command) = &command {
             set(&mut payload, "command", json!(command))?;
             let folder = std::env::current_dir().context("the current folder cannot be told")?;
-            set(&mut payload, "folder", json!(folder.to_string_lossy()))?;
+            let Some(folder) = folder.to_str() else {
+                bail!(
+                    "the name of the current folder is not UTF-8: a reviewer could not tell it from another\n  \
+                     hint: run it from a folder whose name is"
+                );
+            };
+            set(&mut payload, "folder", json!(folder))?;
         }
         let text = Value::Object(payload).to_string();
         let arguments = Arguments::parse(text).map_err(|error| {
