@@ -84,7 +84,10 @@ pub(crate) async fn serve(
 
 /// Errors are plain text here.
 fn plain(problem: &Problem) -> Reply {
-    reply::document(problem.status, "text/plain; charset=utf-8", format!("{}\n", problem.detail))
+    let said = format!("{}\n", problem.detail);
+    let mut reply = reply::document(problem.status, "text/plain; charset=utf-8", said);
+    reply::send_again(&mut reply);
+    reply
 }
 
 fn said(answer: Map<String, Value>) -> Reply {
@@ -234,7 +237,7 @@ async fn decision(asking: Asking<'_>) -> Result<Reply, Problem> {
         return Ok(said(said_of));
     }
     let (thread, review_url) = (thread_of(&row).cloned(), row.content.review_url.clone());
-    match Box::pin(inner.wait(row, until)).await? {
+    match Box::pin(inner.wait(row, until, None)).await? {
         Told::Answered(row, answer) => last(&inner.key, &mut said_of, &row, &answer),
         Told::Pending(row) => waits(&mut said_of, thread_of(&row), row.content.review_url.as_deref()),
         Told::AtOnce(answer) => initial(&mut said_of, &answer, None),
@@ -365,7 +368,7 @@ async fn revise(
         return Err(Problem::bad_request(detail.to_owned()));
     }
     let _pending = Box::pin(asking.inner.decide(Box::new(named), asking.inner.now())).await?;
-    let mut waiter = asking.inner.drive(&operation, true).attend();
+    let mut waiter = asking.inner.drive(&asking.caller.principal, &operation, true).attend();
     tokio::select! {
         () = waiter.asked() => {}
         () = asking.inner.parts.clock.sleep(REVISED_WITHIN) => {}

@@ -5,7 +5,7 @@ use crate::{
     asked::Asked,
     bridge::FORGOTTEN_MAX,
     content::{Callback, Content, Mode, Question, Whose},
-    desk::Stage,
+    desk::{Place, Stage},
     inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
     key::QuestionName,
     problem::Problem,
@@ -102,24 +102,24 @@ impl Inner {
         named: Box<Named>,
         until: Timestamp,
     ) -> Result<Told, Problem> {
-        let most = self.parts.options.driven_max;
         // Receivers that are away keep those who want to be called back from asking, and nobody else.
-        let callbacks_late = named.callback.is_some() && self.running.len() >= most;
-        if self.desk.len() >= most || callbacks_late {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open"));
+        if named.callback.is_some() && self.running.len() >= self.parts.options.driven_max {
+            return Err(Problem::too_many_open_here());
         }
         let is_told = named.told;
         let found = Box::pin(self.found(&named.id)).await?;
+        // Before anybody is asked: a review that nobody waits for would be left.
+        let place = if found.is_none() { Some(self.place(&named.principal)?) } else { None };
         // In a box of its own: what it takes to ask is not kept while a person decides.
         let row = match Box::pin(self.begin(named, found)).await? {
             Proposal::Told(told) => return Ok(*told),
             Proposal::Held(row) => row,
         };
         if is_told {
-            self.drive(row.id(), true);
+            self.seat(&row, true, place)?;
             return Ok(Told::Pending(row));
         }
-        self.wait(row, until).await
+        self.wait(row, until, place).await
     }
 
     async fn begin(&self, named: Box<Named>, found: Option<Box<Row>>) -> Result<Proposal, Problem> {
@@ -246,10 +246,16 @@ impl Inner {
         decide_by.saturating_add(kept).unwrap_or(Timestamp::MAX)
     }
 
-    /// Waits for the last word until `until`; then the caller knows the number, and the question goes on without it.
+    /// Waits for the last word until `until`; then the caller knows the number, and the question goes on without it. `place` is
+    /// what was kept for it.
     ///
     /// Thousands may be here at once: nothing is kept meanwhile but the number, and what is seldom done is in a box.
-    pub(crate) async fn wait(self: &Arc<Self>, mut row: Box<Row>, until: Timestamp) -> Result<Told, Problem> {
+    pub(crate) async fn wait(
+        self: &Arc<Self>,
+        mut row: Box<Row>,
+        until: Timestamp,
+        mut place: Option<Place<'_>>,
+    ) -> Result<Told, Problem> {
         let left =
             |until: Timestamp| Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
         loop {
@@ -261,9 +267,9 @@ impl Inner {
                 return Box::pin(self.tell(row)).await;
             }
             let is_known = row.state() == OperationState::Waiting;
+            let mut waiter = self.seat(&row, is_known, place.take())?.attend();
             let id = row.id().clone();
             drop(row);
-            let mut waiter = self.drive(&id, is_known).attend();
             let asked = tokio::select! {
                 () = waiter.asked(), if !is_known => true,
                 () = std::future::ready(()), if is_known => true,
@@ -345,7 +351,7 @@ impl Inner {
                 Moved::Yes => {
                     // The driver may have ended in between, believing that nobody comes back.
                     if !self.parts.gate.is_closed() {
-                        self.drive(row.id(), true);
+                        self.drive(&row.operation.principal, row.id(), true);
                     }
                     return Ok(Told::Pending(row));
                 }

@@ -110,9 +110,10 @@ impl Bridge {
         let Some(row) = self.0.find(id).await? else {
             return Ok(());
         };
+        let principal = row.operation.principal.clone();
         // The driver of what runs finds out what came of it, and takes nothing over before.
         if row.state() == OperationState::Running || self.own(row).await? == Moved::Yes {
-            self.0.drive(id, true);
+            self.0.drive(&principal, id, true);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! Who in this process goes on with an operation: one driver for each, and whoever waits for it.
+//! Who in this process goes on with an operation: one driver for each, and whoever waits for it. Each caller has so many places,
+//! and no more.
 
-use holdpoint_core::{Interest, InterestHandle, OperationId, Rejection};
+use holdpoint_core::{Interest, InterestHandle, OperationId, Principal, Rejection};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,11 +24,37 @@ pub(crate) enum Stage {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Desk(Mutex<HashMap<OperationId, Arc<Seat>>>);
+pub(crate) struct Desk(Mutex<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    seats: HashMap<OperationId, Arc<Seat>>,
+    /// Seats, and places that are kept for one, of each caller.
+    of_callers: HashMap<Principal, usize>,
+    /// Of all of them.
+    taken: usize,
+}
+
+/// A place that is kept for a question until it has its seat.
+#[derive(Debug)]
+pub(crate) struct Place<'d> {
+    desk: &'d Desk,
+    principal: Principal,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// This caller has all of its own.
+    Caller,
+    /// All callers together have all there are.
+    Desk,
+}
 
 /// One operation that is being gone on with.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    principal: Principal,
     handle: InterestHandle,
     stage: watch::Sender<Stage>,
     waiters: Mutex<Waiters>,
@@ -56,10 +83,30 @@ pub(crate) enum Entered {
 }
 
 impl Desk {
-    /// `told`: the caller knows the number, so that the driver stays when nobody waits.
-    pub(crate) fn enter(&self, id: &OperationId, told: bool) -> Entered {
-        let mut seats = lock(&self.0);
-        if let Some(seat) = seats.get(id) {
+    /// Keeps one of the places that `principal` may have, and all callers together.
+    pub(crate) fn place(
+        &self,
+        principal: &Principal,
+        of_caller_max: usize,
+        of_all_max: usize,
+    ) -> Result<Place<'_>, Full> {
+        let mut places = lock(&self.0);
+        if places.of_callers.get(principal).is_some_and(|taken| *taken >= of_caller_max) {
+            return Err(Full::Caller);
+        }
+        if places.taken >= of_all_max {
+            return Err(Full::Desk);
+        }
+        places.take(principal);
+        drop(places);
+        Ok(Place { desk: self, principal: principal.clone() })
+    }
+
+    /// `told`: the caller knows the number, so that the driver stays when nobody waits. Also where no place was kept: what is on
+    /// record already has to be gone on with.
+    pub(crate) fn enter(&self, principal: &Principal, id: &OperationId, told: bool) -> Entered {
+        let mut places = lock(&self.0);
+        if let Some(seat) = places.seats.get(id) {
             // With the desk in hand: a driver that leaves afterwards sees it.
             if told {
                 lock(&seat.waiters).told = true;
@@ -68,23 +115,49 @@ impl Desk {
         }
         let (handle, interest) = Interest::pair();
         let waiters = Mutex::new(Waiters { count: 0, told });
-        let seat = Arc::new(Seat { handle, stage: watch::Sender::new(Stage::Asking), waiters });
-        seats.insert(id.clone(), Arc::clone(&seat));
+        let (principal, stage) = (principal.clone(), watch::Sender::new(Stage::Asking));
+        places.take(&principal);
+        let seat = Arc::new(Seat { principal, handle, stage, waiters });
+        places.seats.insert(id.clone(), Arc::clone(&seat));
         Entered::Driver(seat, interest)
     }
 
     pub(crate) fn seat(&self, id: &OperationId) -> Option<Arc<Seat>> {
-        lock(&self.0).get(id).cloned()
+        lock(&self.0).seats.get(id).cloned()
     }
 
     /// The driver is done. Taken from the desk before anybody hears of it, so that who comes now finds the place free.
     pub(crate) fn leave(&self, id: &OperationId, seat: &Seat, last: Stage) {
-        lock(&self.0).remove(id);
+        let mut places = lock(&self.0);
+        if places.seats.remove(id).is_some() {
+            places.free(&seat.principal);
+        }
+        drop(places);
         seat.stage.send_replace(last);
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.0).len()
+impl Places {
+    fn take(&mut self, principal: &Principal) {
+        self.taken = self.taken.saturating_add(1);
+        let its = self.of_callers.entry(principal.clone()).or_default();
+        *its = its.saturating_add(1);
+    }
+
+    fn free(&mut self, principal: &Principal) {
+        self.taken = self.taken.saturating_sub(1);
+        if let Some(its) = self.of_callers.get_mut(principal) {
+            *its = its.saturating_sub(1);
+            if *its == 0 {
+                self.of_callers.remove(principal);
+            }
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.desk.0).free(&self.principal);
     }
 }
 
@@ -93,6 +166,11 @@ impl Seat {
         lock(&self.waiters).count += 1;
         let stage = self.stage.subscribe();
         Waiter { seat: self, stage }
+    }
+
+    /// Whose operation it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     pub(crate) fn is_at(&self, stage: Stage) {

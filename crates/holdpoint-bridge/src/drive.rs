@@ -12,7 +12,7 @@ use crate::{
 use begin::Ran;
 use holdpoint_core::{
     Admission, Caller, HeldCall, HoldId, Interest, JournalError, Moved, OperationId, OperationState,
-    Proposed, Rejection, Stance, StillThere, ThreadId, ToolCall, Unavailable, Withdrawal,
+    Principal, Proposed, Rejection, Stance, StillThere, ThreadId, ToolCall, Unavailable, Withdrawal,
 };
 use jiff::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -25,8 +25,8 @@ const WRITE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// The driver of an operation; a new one if there is none. `told`: its caller knows its number.
-    pub(crate) fn drive(self: &Arc<Self>, id: &OperationId, told: bool) -> Arc<Seat> {
-        match self.desk.enter(id, told) {
+    pub(crate) fn drive(self: &Arc<Self>, principal: &Principal, id: &OperationId, told: bool) -> Arc<Seat> {
+        match self.desk.enter(principal, id, told) {
             Entered::Taken(seat) => seat,
             Entered::Driver(seat, interest) => {
                 let (shared, id, own) = (Arc::clone(self), id.clone(), Arc::clone(&seat));
@@ -41,7 +41,7 @@ impl Inner {
                         && !shared.parts.gate.is_closed()
                         && !shared.stop.is_cancelled()
                     {
-                        shared.drive(&id, true);
+                        shared.drive(own.principal(), &id, true);
                     }
                     Box::pin(shared.deliver(&id)).await;
                 });

@@ -173,7 +173,7 @@ impl<'a> Asking<'a> {
         let row = Box::new(self.inner.own(&self.caller.principal, id).await?);
         let title = Title::row(&row);
         let inner = self.read();
-        let told = Box::pin(inner.wait(row, until)).await?;
+        let told = Box::pin(inner.wait(row, until, None)).await?;
         Ok(replied(inner, told, &title, deny_status))
     }
 

@@ -39,6 +39,7 @@ mod key;
 mod options;
 mod outgoing;
 mod own;
+mod places;
 mod problem;
 mod reply;
 mod run;

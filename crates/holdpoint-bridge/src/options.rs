@@ -69,6 +69,8 @@ pub struct BridgeOptions {
     pub replays_max: u32,
     /// How many questions this process goes on with at once; and as many answers may be on their way to those who asked.
     pub driven_max: usize,
+    /// How many questions of one caller this process has open at once.
+    pub open_max: usize,
     /// The HTTP status of a no.
     pub deny_status: DenyStatus,
     /// Who may be called back, and how.
@@ -90,6 +92,7 @@ impl Default for BridgeOptions {
             kept: Duration::from_hours(24),
             replays_max: 20,
             driven_max: 50_000,
+            open_max: 5_000,
             deny_status: DenyStatus::Ok,
             callbacks: CallbackOptions::default(),
             targets: HashMap::new(),

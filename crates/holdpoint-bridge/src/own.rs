@@ -32,7 +32,7 @@ impl Inner {
             let withdrawn = refused_in(row.content.question.mode(), Answer::withdrawn());
             self.answer(id, &withdrawn, Ends::Question).await.map_err(|error| unrecordable(&error))?;
         } else {
-            let seat = self.drive(id, false);
+            let seat = self.drive(principal, id, false);
             seat.cancel();
             let mut waiter = seat.attend();
             tokio::select! {

@@ -22,6 +22,20 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
+    /// A caller has as many open questions as it may. `max` is the operator's; all of a platform's users may be one caller.
+    pub(crate) fn too_many_open(max: usize) -> Self {
+        let detail = format!(
+            "{max} questions of yours are open, and no more may be (`bridge.open_max`); wait for answers, or withdraw some; \
+             nobody was asked about this one"
+        );
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
+    /// All callers together have as many as this process goes on with.
+    pub(crate) fn too_many_open_here() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too many questions are open")
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such decision, or not any more, or it is not yours")
     }

@@ -21,6 +21,8 @@ const DECISION: HeaderName = HeaderName::from_static("holdpoint-decision");
 const LOOK_AGAIN_SECONDS: u32 = 5;
 /// When to send again what could not be asked.
 const SEND_AGAIN_SECONDS: u32 = 5;
+/// When to send again what there was no place for: places come free as people decide.
+const PLACE_AGAIN_SECONDS: u32 = 30;
 
 /// Which question a reply is about.
 pub(crate) struct About<'a> {
@@ -154,11 +156,19 @@ impl From<Problem> for Reply {
         let mut reply = json_reply(status, Word::Deny, &body);
         let headers = reply.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(SEND_AGAIN_SECONDS));
-        }
+        send_again(&mut reply);
         reply
     }
+}
+
+/// Says when to send again what may be taken then.
+pub(crate) fn send_again(reply: &mut Reply) {
+    let seconds = match reply.status() {
+        StatusCode::SERVICE_UNAVAILABLE => SEND_AGAIN_SECONDS,
+        StatusCode::TOO_MANY_REQUESTS => PLACE_AGAIN_SECONDS,
+        _ => return,
+    };
+    reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
 }
 
 fn json_reply(status: StatusCode, word: Word, body: &Value) -> Reply {

@@ -232,6 +232,7 @@ fn options(settings: &BridgeSettings) -> Result<BridgeOptions> {
         expires: settings.expires,
         kept: settings.kept,
         replays_max: settings.replays_max,
+        open_max: settings.open_max.try_into()?,
         deny_status: if settings.denies_with_403 { DenyStatus::Forbidden } else { DenyStatus::Ok },
         callbacks: settings.callbacks.as_ref().map(callbacks).unwrap_or_default(),
         targets: targets.collect::<Result<HashMap<ServerName, _>>>()?,

@@ -8,6 +8,7 @@ mod callbacks;
 mod claiming;
 mod executing;
 mod house;
+mod limits;
 mod mistakes;
 mod racing;
 mod recipes;

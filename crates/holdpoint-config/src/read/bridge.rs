@@ -51,6 +51,10 @@ pub(super) fn bridge(
         let finding = Finding::at(none.span, "with `replays_max: 0`, no caller could ever read a yes");
         findings.push(finding.hint("write how often one may be read, such as 20"));
     }
+    if let Some(none) = written.open_max.as_ref().filter(|max| max.value == 0) {
+        let finding = Finding::at(none.span, "with `open_max: 0`, nobody could ever ask");
+        findings.push(finding.hint("write how many questions of one caller may be open, such as 5000"));
+    }
     let short_lived = [("expires", &written.expires), ("kept", &written.kept)];
     for (name, short) in short_lived {
         if let Some(short) = short.as_ref().filter(|length| length.value.get() < LIVES_AT_LEAST) {
@@ -74,6 +78,7 @@ pub(super) fn bridge(
         expires: written.expires.as_ref().map_or(otherwise.expires, |length| length.value.get()),
         kept: written.kept.as_ref().map_or(otherwise.kept, |length| length.value.get()),
         replays_max: written.replays_max.as_ref().map_or(otherwise.replays_max, |max| max.value),
+        open_max: written.open_max.as_ref().map_or(otherwise.open_max, |max| max.value),
         denies_with_403,
         targets: targets(&written.targets, servers, substitution, findings),
         callbacks: callbacks.transpose().ok()?,

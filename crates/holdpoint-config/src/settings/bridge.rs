@@ -18,6 +18,8 @@ pub struct BridgeSettings {
     pub kept: Duration,
     /// How often a yes is repeated.
     pub replays_max: u32,
+    /// How many questions of one caller a process has open at once.
+    pub open_max: u32,
     /// Whether a no is told with the status 403 instead of 200.
     pub denies_with_403: bool,
     /// Who may be called back; `None`: nobody.
@@ -34,6 +36,7 @@ impl Default for BridgeSettings {
             expires: Duration::from_hours(7 * 24),
             kept: Duration::from_hours(24),
             replays_max: 20,
+            open_max: 5_000,
             denies_with_403: false,
             callbacks: None,
             targets: BTreeMap::new(),

@@ -18,6 +18,8 @@ pub(crate) struct Bridge {
     pub(crate) kept: Option<Located<HumaneDuration>>,
     /// How often a yes is repeated. Absent: 20 times.
     pub(crate) replays_max: Option<Located<u32>>,
+    /// How many questions of one caller may be open at once, in one process. Absent: 5000.
+    pub(crate) open_max: Option<Located<u32>>,
     /// The HTTP status of a no: 200, which platforms can read, or 403. Absent: 200.
     pub(crate) deny_status: Option<Located<u16>>,
     /// Who may be called back with an answer. Absent: nobody.

@@ -24,6 +24,7 @@ fn what_is_said_is_what_comes_of_it() {
   wait_max: 2m
   deny_status: 403
   replays_max: 3
+  open_max: 7
   callbacks: { hosts: ['*.Example.com', hooks.example.org], secret: '${SECRET}' }
   targets:
     crm:
@@ -44,6 +45,7 @@ fn what_is_said_is_what_comes_of_it() {
     assert_eq!((settings.wait, settings.wait_max), (Duration::from_secs(10), Duration::from_mins(2)));
     assert!(settings.denies_with_403);
     assert_eq!((settings.replays_max, settings.kept), (3, Duration::from_hours(24)));
+    assert_eq!(settings.open_max, 7);
     let callbacks = settings.callbacks.unwrap();
     assert_eq!(callbacks.hosts, ["*.example.com", "hooks.example.org"]);
     assert!(!callbacks.private_addresses);
@@ -68,6 +70,7 @@ fn what_is_said_of_nothing_is_the_default() {
     assert!(bridge("servers: {}\n").load().bridge.is_none());
     let settings = bridge("bridge: {}\n").load().bridge.unwrap();
     assert_eq!((settings.wait, settings.replays_max), (Duration::from_secs(25), 20));
+    assert_eq!(settings.open_max, 5_000);
     assert_eq!(bridge("bridge: { wait_max: 5s }\n").load().bridge.unwrap().wait, Duration::from_secs(5));
 }
 
@@ -78,6 +81,7 @@ fn each_mistake_is_told_with_its_way_out() {
         ("bridge: { wait: 6m }\n".to_owned(), "`wait` is longer than `wait_max`", "raise"),
         ("bridge: { wait_max: 20m }\n".to_owned(), "10 minutes at most", "called back"),
         ("bridge: { replays_max: 0 }\n".to_owned(), "no caller could ever read a yes", "20"),
+        ("bridge: { open_max: 0 }\n".to_owned(), "nobody could ever ask", "5000"),
         ("bridge: { deny_status: 500 }\n".to_owned(), "200 or 403", "one of the two"),
         (callbacks("{ hosts: [], secret: '${SECRET}' }"), "names no `hosts`", "hooks.example.com"),
         (callbacks("{ hosts: ['https://a.example'], secret: '${SECRET}' }"), "no name of a host", "*.example.com"),

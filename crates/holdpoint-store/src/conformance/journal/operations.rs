@@ -112,7 +112,7 @@ pub(super) async fn only_what_has_an_owner_waits_or_runs(processes: &impl Proces
     assert_eq!(read(&*journal, "o").await, Some(before));
 }
 
-/// What was answered may be asked anew: the same operation, from its beginning.
+/// Whoever comes later is told what it has become. It may become what it began as, and is the same operation still.
 pub(super) async fn an_operation_that_was_changed_is_there_as_it_is(processes: &impl Processes) {
     let journal = processes.start(&owner("one")).await;
     let (ann, thread, me) = (Principal::new("ann"), ThreadId::new("THR-1"), owner("one"));
