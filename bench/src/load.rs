@@ -9,6 +9,7 @@ use crate::process::{Memory, Tree};
 
 pub(crate) mod held;
 pub(crate) mod http;
+pub(crate) mod questions;
 pub(crate) mod sessions;
 pub(crate) mod stdio;
 

@@ -49,6 +49,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "load-http" => one_thread()?.block_on(load::http::main(rest)),
         "load-sessions" => one_thread()?.block_on(load::sessions::main(rest)),
         "hold-http" => threads()?.block_on(load::held::main(rest)),
+        "hold-bridge" => threads()?.block_on(load::questions::main(rest)),
         "call-http" => one_thread()?.block_on(load::http::call_once(rest)),
         "load-stdio" => load::stdio::main(rest),
         _ => bail!("unknown role `{role}`"),

@@ -10,6 +10,7 @@ use measured::Route;
 use record::Log;
 use verdicts::Verdicts;
 
+mod bridge;
 mod click;
 mod gate;
 mod held;
@@ -26,12 +27,13 @@ mod verdicts;
 const USAGE: &str = "\
 usage: cargo xtask bench [ARGUMENTS]
 
-  --quick       one short round, without the calls held at once: 3 minutes at most
+  --quick       one short round, without what is held at once: 3 minutes at most
   --peers       other proxies as well; installs them below `target/bench/peers`
   --rounds N    how often everything is measured; figures are medians (3)
   --seconds S   length of one sample (1)
   --only PART   may be given several times; everything else is left out:
-                http-http, http-stdio, stdio-stdio, stdio-http, sessions, gate, click, held
+                http-http, http-stdio, stdio-stdio, stdio-http, sessions, gate, click, bridge, held
+  --watch S     how long the bridge's memory is watched while callers ask again (60)
   --floor       direct and bare relay only, without Holdpoint
   --verbose     show what peers over stdio write to standard error
 
@@ -46,6 +48,8 @@ pub(crate) const PEER_ROUNDS: u64 = 1;
 pub(crate) struct Plan {
     rounds: u64,
     window: Duration,
+    /// How long questions that wait are watched.
+    watch: Duration,
     quick: bool,
     verbose: bool,
     only: Vec<Part>,
@@ -64,6 +68,7 @@ pub(crate) enum Part {
     Sessions,
     Gate,
     Click,
+    Bridge,
     Held,
 }
 
@@ -72,6 +77,7 @@ impl Plan {
         let mut plan = Self {
             rounds: 3,
             window: Duration::from_secs(1),
+            watch: Duration::from_mins(1),
             quick: arguments.iter().any(|argument| argument == "--quick"),
             verbose: false,
             only: Vec::new(),
@@ -104,6 +110,7 @@ impl Plan {
                 "--results" => plan.results = PathBuf::from(value),
                 "--rounds" => plan.rounds = value.parse().context("--rounds N")?,
                 "--seconds" => plan.window = Duration::try_from_secs_f64(value.parse()?)?,
+                "--watch" => plan.watch = Duration::from_secs(value.parse().context("--watch S")?),
                 "--only" => plan.only.push(Part::named(value)?),
                 _ => bail!("unknown argument `{argument}`\n\n{USAGE}"),
             }
@@ -128,6 +135,7 @@ impl Part {
             (Some(route), _) => Ok(Self::Route(route)),
             (None, "sessions") => Ok(Self::Sessions),
             (None, "gate") => Ok(Self::Gate),
+            (None, "bridge") => Ok(Self::Bridge),
             (None, "click") => Ok(Self::Click),
             (None, "held") => Ok(Self::Held),
             (None, _) => bail!("unknown part `{name}`\n\n{USAGE}"),
@@ -175,6 +183,12 @@ fn measure(plan: &Plan, log: &mut Log, verdicts: &mut Verdicts) -> Result<()> {
     let Some(ours) = &plan.ours else { return Ok(()) };
     if plan.has(Part::Click) {
         log.say(&report::click(&click::measure(ours)?, verdicts))?;
+    }
+    if plan.has(Part::Bridge) {
+        log.say(&report::bridge(&bridge::verdicts(plan, ours)?, verdicts))?;
+        if !plan.quick {
+            log.say(&report::questions(&bridge::held(plan, ours)?, verdicts))?;
+        }
     }
     if plan.has(Part::Held) {
         log.say(&report::held(&held::measure(ours)?, &held::measure_stdio(ours)?, verdicts))?;

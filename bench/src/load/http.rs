@@ -32,6 +32,8 @@ pub(crate) enum Question {
     ToolCall,
     /// A decision request to a Gate.
     Decision,
+    /// The same question to a bridge.
+    Verdict,
 }
 
 /// The order for one sample.
@@ -103,6 +105,13 @@ pub(crate) async fn call_once(arguments: &[String]) -> Result<()> {
     let body = response.into_body().collect().await?.to_bytes();
     println!("{}", String::from_utf8_lossy(&body));
     Ok(())
+}
+
+/// What is asked about the call `n`.
+fn decision(n: u64) -> String {
+    format!(
+        r#"{{"workflow_name":"Bench","tool_name":"echo","task_label":"Echo {n}","subject":"Echo {n}","preview":"a message of ordinary length","risk_level":"low","summary":["Message {n}"],"payload":{{"message":"a message of ordinary length","n":{n},"amount":10}}}}"#
+    )
 }
 
 /// Whatever comes first.
@@ -234,13 +243,20 @@ impl Target {
             Question::ToolCall => self.post(&self.uri, self.calls.call(n)),
             Question::Decision => {
                 let uri: Uri = format!("{}api/agent/tasks/task-{n}/requests", self.uri).parse()?;
-                let body = format!(
-                    r#"{{"workflow_name":"Bench","tool_name":"echo","task_label":"Echo {n}","subject":"Echo {n}","preview":"a message of ordinary length","risk_level":"low","summary":["Message {n}"],"payload":{{"message":"a message of ordinary length","n":{n},"amount":10}}}}"#
-                );
-                self.post(&uri, body)
+                self.post(&uri, decision(n))
             }
+            Question::Verdict => self.verdict(n),
         };
         Ok((n, request?))
+    }
+
+    /// The question `n` to a bridge, which holds it until somebody decides.
+    pub(crate) fn verdict(&self, n: u64) -> Result<Request<Full<Bytes>>> {
+        let uri: Uri = format!("{}/v1/decisions", self.uri.to_string().trim_end_matches('/')).parse()?;
+        let mut request = self.post(&uri, decision(n))?;
+        let key = http::HeaderValue::try_from(format!("bench-{n}")).context("an odd key")?;
+        request.headers_mut().insert("idempotency-key", key);
+        Ok(request)
     }
 
     fn post(&self, uri: &Uri, body: String) -> Result<Request<Full<Bytes>>> {
@@ -303,8 +319,8 @@ impl Target {
         let body = response.into_body().collect().await.context("half an answer")?.to_bytes();
         let echo = match self.question {
             Question::ToolCall if id_of(&body) == Some(n) => self.calls.echo(&body),
-            Question::Decision if contains(&body, b"\"allow\"") => Echo::Whole,
-            Question::ToolCall | Question::Decision => Echo::None,
+            Question::Decision | Question::Verdict if contains(&body, b"\"allow\"") => Echo::Whole,
+            Question::ToolCall | Question::Decision | Question::Verdict => Echo::None,
         };
         Ok(match echo {
             Echo::Whole if status.is_success() => Answer::Good,

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use anyhow::Result;
+use serde_json::json;
 
 use super::measured::LEVELS;
-use super::ours::{Action, Setup};
+use super::ours::{Action, Gate, Setup};
 use super::proxies::{load, window_ms};
 use super::{Plan, folder, role};
 use crate::load::http::{Order, Question};
@@ -25,10 +25,13 @@ pub(crate) fn measure(plan: &Plan) -> Result<Measured> {
     let mut measured = Measured::new();
     for round in 1..=plan.rounds {
         for level in LEVELS {
-            let floor = sample(plan, bare.url()?, level, bare.pid(), None)?;
+            let floor = sample(plan, bare.url()?, Question::Decision, level, bare.pid(), None)?;
             let held = ours
                 .as_ref()
-                .map(|ours| sample(plan, &ours.url, level, ours.server.pid(), Some(ours.key.clone())))
+                .map(|ours| {
+                    let Gate { server, url, key } = &ours.gate;
+                    sample(plan, url, Question::Decision, level, server.pid(), Some(key.clone()))
+                })
                 .transpose()?;
             eprintln!(
                 "round {round}, {level:>3} in flight, bare insert {:>8.0} decisions/s",
@@ -40,10 +43,18 @@ pub(crate) fn measure(plan: &Plan) -> Result<Measured> {
     Ok(measured)
 }
 
-fn sample(plan: &Plan, url: &str, in_flight: u64, pid: u32, key: Option<String>) -> Result<Sample> {
+/// One sample of verdicts.
+pub(crate) fn sample(
+    plan: &Plan,
+    url: &str,
+    question: Question,
+    in_flight: u64,
+    pid: u32,
+    key: Option<String>,
+) -> Result<Sample> {
     let order = Order {
         url: url.to_owned(),
-        question: Question::Decision,
+        question,
         tool: "echo".to_owned(),
         shape: Shape::ordinary(in_flight),
         window_ms: window_ms(plan),
@@ -54,25 +65,18 @@ fn sample(plan: &Plan, url: &str, in_flight: u64, pid: u32, key: Option<String>)
 }
 
 struct Ours {
-    server: Server,
-    url: String,
-    key: String,
+    gate: Gate,
     _setup: Setup,
 }
 
 impl Ours {
     fn start(program: &std::path::Path) -> Result<Self> {
-        let unused = json!({ "url": "http://127.0.0.1:9/mcp" });
-        let setup = Setup::new(program, &unused, Action::Gate, None, true)?;
-        let server = setup.serve()?;
-        let url = server
-            .ready()
-            .get("gate_url")
-            .and_then(Value::as_str)
-            .context("a ready line without `gate_url`")?
-            .to_owned();
-        let created = setup.ask(&["agents", "create", "bench", "--json"])?;
-        let key = created.get("key").and_then(Value::as_str).context("no key")?.to_owned();
-        Ok(Self { server, url, key, _setup: setup })
+        let setup = Setup::new(program, &unused(), Action::Gate, None, true)?;
+        Ok(Self { gate: setup.serve()?, _setup: setup })
     }
+}
+
+/// The server of a configuration whose tools nobody calls.
+pub(crate) fn unused() -> serde_json::Value {
+    json!({ "url": "http://127.0.0.1:9/mcp" })
 }

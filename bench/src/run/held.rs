@@ -100,12 +100,8 @@ pub(crate) fn measure_stdio(program: &Path) -> Result<OverStdio> {
     let tool = json!({ "command": [super::this()?, "tool-stdio"] });
     let setup = Setup::new(program, &tool, Action::Gate, None, false)?;
     let gate = setup.serve()?;
-    let url =
-        gate.ready().get("gate_url").and_then(Value::as_str).context("a ready line without `gate_url`")?;
-    let created = setup.ask(&["agents", "create", "bench", "--json"])?;
-    let key = created.get("key").and_then(Value::as_str).context("no key")?;
     let mut command = setup.command();
-    command.args(setup.proxy().iter().skip(1)).env("STACKSONA_GATE_URL", url).env("STACKSONA_API_KEY", key);
+    command.args(setup.proxy().iter().skip(1)).envs(gate.env());
     let mut proxy = OnAPipe::start(&mut command)?;
     for line in [INITIALIZE, INITIALIZED, LIST] {
         proxy.say(line)?;
@@ -175,7 +171,8 @@ fn idle_percent(pid: u32) -> Result<f64> {
     Ok(used.as_secs_f64() / IDLE_FOR.as_secs_f64() * 100.0)
 }
 
-fn approve_all(reviewer: &Reviewer, threads: &[(u64, String)]) -> Result<()> {
+/// As fast as several reviewers can.
+pub(crate) fn approve_all(reviewer: &Reviewer, threads: &[(u64, String)]) -> Result<()> {
     let share = threads.len().div_ceil(REVIEWERS).max(1);
     std::thread::scope(|scope| {
         let crews: Vec<_> = threads
@@ -241,7 +238,7 @@ impl Drop for Crowd {
 
 impl Reviewer {
     /// All open threads, once there are `count`: the number in each call's subject, and the thread.
-    fn threads_of(&self, count: u64, within: Duration) -> Result<Vec<(u64, String)>> {
+    pub(crate) fn threads_of(&self, count: u64, within: Duration) -> Result<Vec<(u64, String)>> {
         let deadline = Instant::now() + within;
         loop {
             let threads = self.threads()?;

@@ -19,6 +19,22 @@ pub(crate) enum Action {
     Gate,
 }
 
+/// Our Gate in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) server: Server,
+    pub(crate) url: String,
+    /// An agent's.
+    pub(crate) key: String,
+}
+
+impl Gate {
+    /// What whoever asks it finds in its environment.
+    pub(crate) fn env(&self) -> [(&'static str, &str); 2] {
+        [("STACKSONA_GATE_URL", &self.url), ("STACKSONA_API_KEY", &self.key)]
+    }
+}
+
 /// A configuration in a folder of its own. JSON is read by the same parser as YAML.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -114,14 +130,29 @@ impl Setup {
         Server::start(&mut command)
     }
 
+    /// A bridge in front of `gate`, with a folder of its own.
+    pub(crate) fn bridge(&self, gate: &Gate) -> Result<Server> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["bridge", "--listen", "127.0.0.1:0", "--json", "--data"])
+            .arg(self.folder.path().join("bridge"))
+            .envs(gate.env());
+        Server::start(&mut command)
+    }
+
     /// Everything in one process, over HTTP.
     pub(crate) fn up(&self) -> Result<Server> {
         self.start("up")
     }
 
-    /// Gate alone.
-    pub(crate) fn serve(&self) -> Result<Server> {
-        self.start("serve")
+    /// Gate alone, and the key of an agent.
+    pub(crate) fn serve(&self) -> Result<Gate> {
+        let server = self.start("serve")?;
+        let url = server.ready().get("gate_url").and_then(Value::as_str);
+        let url = url.context("a ready line without `gate_url`")?.to_owned();
+        let created = self.ask(&["agents", "create", "bench", "--json"])?;
+        let key = created.get("key").and_then(Value::as_str).context("no key")?.to_owned();
+        Ok(Gate { server, url, key })
     }
 
     /// The command line of the proxy over stdio, for the load client to start.

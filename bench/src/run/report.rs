@@ -7,7 +7,7 @@ use super::measured::{
 };
 use super::sessions::Crowded;
 use super::verdicts::Verdicts;
-use super::{click, gate, held};
+use super::{bridge, click, gate, held};
 use crate::load::{Sample, Shape};
 use crate::process::Memory;
 
@@ -297,6 +297,58 @@ pub(crate) fn held(http: &held::Measured, stdio: &held::OverStdio, verdicts: &mu
         http.ran,
         stdio.kib_per_call,
         stdio.idle_percent
+    )
+}
+
+/// What the bridge adds to a verdict.
+pub(crate) fn bridge(measured: &bridge::Verdicts, verdicts: &mut Verdicts) -> String {
+    let mut text =
+        "\n## The bridge\nA verdict that a rule allows, asked of Gate itself and through the bridge.\n\n"
+            .to_owned();
+    row(
+        &mut text,
+        &["in flight", "Gate/s", "bridge/s", "p50 ÷", "p99 ÷", "CPU µs per verdict, Gate", "bridge"]
+            .map(str::to_owned),
+    );
+    rule(&mut text, 7);
+    for (level, rounds) in measured {
+        let figure = |of: fn(&(Sample, Sample)) -> f64| median(rounds.iter().map(of).collect());
+        let p50 = figure(|(gate, bridge)| bridge.p50_us / gate.p50_us);
+        let cells = [
+            level.to_string(),
+            number(figure(|(gate, _)| gate.calls_per_s), 0),
+            number(figure(|(_, bridge)| bridge.calls_per_s), 0),
+            number(p50, 2),
+            number(figure(|(gate, bridge)| bridge.p99_us / gate.p99_us), 2),
+            number(figure(|(gate, _)| gate.cpu_us_per_call), 0),
+            number(figure(|(_, bridge)| bridge.cpu_us_per_call), 0),
+        ];
+        row(&mut text, &cells);
+        // With more in flight Gate writes many decisions at once, and a caller that asks about them one by one is compared with that.
+        if *level == 1 {
+            verdicts.at_most("bridge: a verdict ÷ Gate's, p50", p50, 2.5);
+        }
+    }
+    text
+}
+
+/// What the bridge holds.
+pub(crate) fn questions(held: &bridge::Held, verdicts: &mut Verdicts) -> String {
+    let (count, minutes) = (bridge::HELD, held.watched.as_secs_f64() / 60.0);
+    verdicts.at_most(format!("bridge, {count} held: KiB per question"), held.kib_per_question, 32.0);
+    verdicts.at_most(
+        format!("bridge, {count} held: memory after {minutes:.0} min ÷ before"),
+        held.growth,
+        1.05,
+    );
+    let seen: Vec<_> = held.seen.iter().map(|mib| format!("{mib:.0}")).collect();
+    format!(
+        "\n{count} questions held, asked again {} times in {minutes:.0} minutes: {:.1} KiB per question, then {} MiB; \
+         {} approved and answered.",
+        held.again,
+        held.kib_per_question,
+        seen.join(", "),
+        held.allowed
     )
 }
 

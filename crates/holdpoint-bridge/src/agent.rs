@@ -368,7 +368,7 @@ async fn revise(
         return Err(Problem::bad_request(detail.to_owned()));
     }
     let _pending = Box::pin(asking.inner.decide(Box::new(named), asking.inner.now())).await?;
-    let mut waiter = asking.inner.drive(&asking.caller.principal, &operation, true).attend();
+    let waiter = asking.inner.drive(&asking.caller.principal, &operation, true).attend();
     tokio::select! {
         () = waiter.asked() => {}
         () = asking.inner.parts.clock.sleep(REVISED_WITHIN) => {}

@@ -267,7 +267,7 @@ impl Inner {
                 return Box::pin(self.tell(row)).await;
             }
             let is_known = row.state() == OperationState::Waiting;
-            let mut waiter = self.seat(&row, is_known, place.take())?.attend();
+            let waiter = self.seat(&row, is_known, place.take())?.attend();
             let id = row.id().clone();
             drop(row);
             let asked = tokio::select! {

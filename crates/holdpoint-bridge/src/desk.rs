@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// How far a driver is.
 #[derive(Clone, Debug)]
@@ -56,13 +56,14 @@ pub(crate) enum Full {
 pub(crate) struct Seat {
     principal: Principal,
     handle: InterestHandle,
-    stage: watch::Sender<Stage>,
-    waiters: Mutex<Waiters>,
+    now: Mutex<Now>,
+    changed: Notify,
 }
 
 #[derive(Debug)]
-struct Waiters {
-    count: usize,
+struct Now {
+    stage: Stage,
+    waiters: usize,
     /// Whether its caller knows its number, and comes back.
     told: bool,
 }
@@ -71,7 +72,6 @@ struct Waiters {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     seat: Arc<Seat>,
-    stage: watch::Receiver<Stage>,
 }
 
 /// A place at the desk.
@@ -109,15 +109,14 @@ impl Desk {
         if let Some(seat) = places.seats.get(id) {
             // With the desk in hand: a driver that leaves afterwards sees it.
             if told {
-                lock(&seat.waiters).told = true;
+                lock(&seat.now).told = true;
             }
             return Entered::Taken(Arc::clone(seat));
         }
         let (handle, interest) = Interest::pair();
-        let waiters = Mutex::new(Waiters { count: 0, told });
-        let (principal, stage) = (principal.clone(), watch::Sender::new(Stage::Asking));
-        places.take(&principal);
-        let seat = Arc::new(Seat { principal, handle, stage, waiters });
+        let now = Mutex::new(Now { stage: Stage::Asking, waiters: 0, told });
+        places.take(principal);
+        let seat = Arc::new(Seat { principal: principal.clone(), handle, now, changed: Notify::new() });
         places.seats.insert(id.clone(), Arc::clone(&seat));
         Entered::Driver(seat, interest)
     }
@@ -133,7 +132,7 @@ impl Desk {
             places.free(&seat.principal);
         }
         drop(places);
-        seat.stage.send_replace(last);
+        seat.is_at(last);
     }
 }
 
@@ -163,9 +162,8 @@ impl Drop for Place<'_> {
 
 impl Seat {
     pub(crate) fn attend(self: Arc<Self>) -> Waiter {
-        lock(&self.waiters).count += 1;
-        let stage = self.stage.subscribe();
-        Waiter { seat: self, stage }
+        lock(&self.now).waiters += 1;
+        Waiter { seat: self }
     }
 
     /// Whose operation it is.
@@ -174,7 +172,8 @@ impl Seat {
     }
 
     pub(crate) fn is_at(&self, stage: Stage) {
-        self.stage.send_replace(stage);
+        lock(&self.now).stage = stage;
+        self.changed.notify_waiters();
     }
 
     /// The caller withdrew.
@@ -182,13 +181,18 @@ impl Seat {
         self.handle.cancel();
     }
 
+    fn stage_if(&self, is_it: fn(&Stage) -> bool) -> Option<Stage> {
+        let now = lock(&self.now);
+        is_it(&now.stage).then(|| now.stage.clone())
+    }
+
     /// The caller knows the number: the driver stays when nobody waits.
     pub(crate) fn tell(&self) {
-        lock(&self.waiters).told = true;
+        lock(&self.now).told = true;
     }
 
     pub(crate) fn is_told(&self) -> bool {
-        lock(&self.waiters).told
+        lock(&self.now).told
     }
 }
 
@@ -198,25 +202,33 @@ impl Waiter {
     }
 
     /// Resolves when the driver is gone, saying what it left.
-    pub(crate) async fn over(&mut self) -> Stage {
-        let is_over = |stage: &Stage| matches!(stage, Stage::Over | Stage::NotYet(_));
-        self.stage.wait_for(is_over).await.map_or(Stage::Over, |stage| stage.clone())
+    pub(crate) async fn over(&self) -> Stage {
+        self.until(|stage| matches!(stage, Stage::Over | Stage::NotYet(_))).await
     }
 
     /// Resolves when Gate has answered.
-    pub(crate) async fn asked(&mut self) {
-        let is_asked = |stage: &Stage| !matches!(stage, Stage::Asking);
-        // The sender is in the seat, which this keeps.
-        let _asked = self.stage.wait_for(is_asked).await;
+    pub(crate) async fn asked(&self) {
+        let _asked = self.until(|stage| !matches!(stage, Stage::Asking)).await;
+    }
+
+    async fn until(&self, is_it: fn(&Stage) -> bool) -> Stage {
+        loop {
+            // Before the look, so that what changes after it is noticed.
+            let changed = self.seat.changed.notified();
+            if let Some(stage) = self.seat.stage_if(is_it) {
+                return stage;
+            }
+            changed.await;
+        }
     }
 }
 
 impl Drop for Waiter {
     /// Nobody waits any more, and nobody knows the number: an approval that comes now would be nobody's.
     fn drop(&mut self) {
-        let mut waiters = lock(&self.seat.waiters);
-        waiters.count = waiters.count.saturating_sub(1);
-        if waiters.count == 0 && !waiters.told {
+        let mut now = lock(&self.seat.now);
+        now.waiters = now.waiters.saturating_sub(1);
+        if now.waiters == 0 && !now.told {
             self.seat.handle.gone();
         }
     }

@@ -34,7 +34,7 @@ impl Inner {
         } else {
             let seat = self.drive(principal, id, false);
             seat.cancel();
-            let mut waiter = seat.attend();
+            let waiter = seat.attend();
             tokio::select! {
                 _stage = waiter.over() => {}
                 () = self.parts.clock.sleep(WITHDRAWN_WITHIN) => {}

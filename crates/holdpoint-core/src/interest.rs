@@ -1,6 +1,7 @@
 //! Whether anybody still wants the answer.
 
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// What the caller of a held call is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +16,24 @@ pub enum Stance {
 
 /// Told to [`crate::Gate::admit_while`]; changes at most once.
 #[derive(Clone, Debug)]
-pub struct Interest(Option<watch::Receiver<Stance>>);
+pub struct Interest(Option<Arc<Told>>);
 
 /// The caller's end of an [`Interest`]. Dropping it says nothing: only [`Self::gone`] and [`Self::cancel`] do.
 #[derive(Debug)]
-pub struct InterestHandle(watch::Sender<Stance>);
+pub struct InterestHandle(Arc<Told>);
+
+/// A few dozen bytes, where a `watch` channel has some hundreds: there is one for each call that waits.
+#[derive(Debug)]
+struct Told {
+    stance: Mutex<Stance>,
+    changed: Notify,
+}
+
+impl Told {
+    fn stance(&self) -> MutexGuard<'_, Stance> {
+        self.stance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Interest {
     /// Somebody waits, however long it takes.
@@ -31,41 +45,46 @@ impl Interest {
     /// A caller that may leave.
     #[must_use]
     pub fn pair() -> (InterestHandle, Self) {
-        let (sender, receiver) = watch::channel(Stance::Waiting);
-        (InterestHandle(sender), Self(Some(receiver)))
+        let told = Arc::new(Told { stance: Mutex::new(Stance::Waiting), changed: Notify::new() });
+        (InterestHandle(Arc::clone(&told)), Self(Some(told)))
     }
 
     /// What the caller is doing now.
     #[must_use]
     pub fn stance(&self) -> Stance {
-        self.0.as_ref().map_or(Stance::Waiting, |receiver| *receiver.borrow())
+        self.0.as_ref().map_or(Stance::Waiting, |told| *told.stance())
     }
 
     /// Resolves when the caller has left, saying how. Never resolves while it waits.
     pub async fn ended(&mut self) -> Stance {
-        if let Some(receiver) = &mut self.0
-            && let Ok(stance) = receiver.wait_for(|stance| *stance != Stance::Waiting).await
-        {
-            return *stance;
+        let Some(told) = &self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            // Before the look, so that what changes after it is noticed.
+            let changed = told.changed.notified();
+            match self.stance() {
+                Stance::Waiting => changed.await,
+                left => return left,
+            }
         }
-        std::future::pending().await
     }
 }
 
 impl InterestHandle {
     /// The caller is lost. Does not undo a cancellation.
     pub fn gone(&self) {
-        self.0.send_if_modified(|stance| {
-            let waiting = *stance == Stance::Waiting;
-            if waiting {
-                *stance = Stance::Gone;
-            }
-            waiting
-        });
+        let mut stance = self.0.stance();
+        if *stance == Stance::Waiting {
+            *stance = Stance::Gone;
+            drop(stance);
+            self.0.changed.notify_waiters();
+        }
     }
 
     /// The caller withdrew the call.
     pub fn cancel(&self) {
-        self.0.send_replace(Stance::Cancelled);
+        *self.0.stance() = Stance::Cancelled;
+        self.0.changed.notify_waiters();
     }
 }

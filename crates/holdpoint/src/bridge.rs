@@ -100,8 +100,9 @@ impl BridgeFront {
             return document.map(Body::new);
         }
         // In boxes: thousands may be here at once, while a person decides.
+        let request = Box::new(request);
         match Box::pin(self.caller(&request)).await {
-            Ok(caller) => Box::pin(self.bridge.serve(request, caller)).await.map(Body::new),
+            Ok(caller) => Box::pin(self.bridge.serve(*request, caller)).await.map(Body::new),
             Err(refused) => denied(refused),
         }
     }

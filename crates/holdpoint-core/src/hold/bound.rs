@@ -37,7 +37,7 @@ impl GatedCall<'_> {
     /// Goes on with the call that `id` holds, and puts a refusal on record.
     pub(crate) async fn admit_held(mut self: Box<Self>, id: HoldId) -> Result<Admission, Rejection> {
         let decided = self.go_on(id).await;
-        self.recorded(decided).await
+        Box::pin(self.recorded(decided)).await
     }
 
     async fn recorded<T>(&self, decided: Result<T, Rejection>) -> Result<T, Rejection> {
@@ -110,8 +110,10 @@ impl GatedCall<'_> {
     /// The hold, if it is still that of this call.
     async fn held(&self, id: HoldId) -> Result<HeldCall, Rejection> {
         let held = self.gate.parts.journal.get(id).await.map_err(|_| unrecordable(None))?;
-        let held = held.ok_or_else(|| unrecordable(None))?;
+        let mut held = held.ok_or_else(|| unrecordable(None))?;
         if held.identity == self.identity {
+            // The same names, once.
+            held.identity = self.identity.clone();
             return Ok(held);
         }
         // The server is another one now, say: so is the call.

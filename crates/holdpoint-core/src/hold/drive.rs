@@ -61,7 +61,8 @@ impl GatedCall<'_> {
             biased;
             stance = self.caller.interest.ended() => {
                 if stance == Stance::Cancelled && !flight.has_passengers() {
-                    let (Moved::Yes | Moved::No) = self.end(&held, Ending::Cancelled, None).await?;
+                    let ended = Box::pin(self.end(&held, Ending::Cancelled, None)).await;
+                    let (Moved::Yes | Moved::No) = ended?;
                 }
                 return Err(left(&held, stance));
             }
@@ -74,7 +75,7 @@ impl GatedCall<'_> {
             what: Unavailable::Decision,
             thread: Some(thread.clone()),
         })?;
-        self.record_decision(&held, &answer).await?;
+        Box::pin(self.record_decision(&held, &answer)).await?;
         let (ending, rejection) = match answer {
             Answer::StillHeld => return Err(pending(&held)),
             Answer::Approved(approval) => match Box::pin(self.redeem(&held, approval)).await {
@@ -91,7 +92,7 @@ impl GatedCall<'_> {
             }
             Answer::OtherPayload => (Ending::Void, Rejection::Mismatch { thread, what: Mismatch::Payload }),
         };
-        match (self.end(&held, ending, rejection.message()).await?, &rejection) {
+        match (Box::pin(self.end(&held, ending, rejection.message())).await?, &rejection) {
             // `No`: what could not be written may have been; nothing runs here, for certain.
             (Moved::Yes, _) | (Moved::No, Rejection::Unavailable { .. }) => {}
             // Another process has acted on another answer, and may have run it: this one's answer is that one's.
