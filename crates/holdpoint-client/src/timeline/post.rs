@@ -14,10 +14,13 @@ use std::{
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinHandle,
+    time::Instant,
 };
 
 /// Events that wait to be posted. Each is about a kilobyte.
 const QUEUE_MAX: usize = 1024;
+/// How often losses are told in the log, at most.
+const SAID_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// The longest `Retry-After` that an event waits for; others wait behind it.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
@@ -34,6 +37,8 @@ struct Counts {
     dropped: AtomicU64,
     /// Of those dropped, the ones that no event has told of.
     untold: AtomicU64,
+    /// When it was last said aloud.
+    said: Mutex<Option<Instant>>,
 }
 
 impl Post {
@@ -81,13 +86,23 @@ impl Post {
 }
 
 impl Counts {
-    /// Loudly only for the first of several in a row. `untold` had been dropped before, and would have been told now.
+    /// Loudly only for the first of several in a row, and not again for a while: a burst drops thousands, and each event that
+    /// gets through ends a row. `untold` had been dropped before, and would have been told now.
     fn drop_events(&self, events: u64, untold: u64, why: &'static str) {
         let dropped = self.dropped.fetch_add(events, Ordering::Relaxed).saturating_add(events);
         let before = self.untold.fetch_add(events.saturating_add(untold), Ordering::Relaxed);
-        if before == 0 && untold == 0 && events > 0 {
+        if before == 0 && untold == 0 && events > 0 && self.is_to_be_said() {
             tracing::warn!(dropped, why, "events for reviewers do not reach gate; they are on record here");
         }
+    }
+
+    fn is_to_be_said(&self) -> bool {
+        let (mut said, now) = (lock(&self.said), Instant::now());
+        let is_news = said.is_none_or(|said| now.duration_since(said) >= SAID_AGAIN_AFTER);
+        if is_news {
+            *said = Some(now);
+        }
+        is_news
     }
 }
 
