@@ -127,14 +127,25 @@ async fn request(asking: Asking<'_>, task: &str, body: Bytes) -> Result<Reply, P
         }
     }
     let asked = Asked::read_known(&mut fields)?;
-    let named = named(&asking, &asked, task, asking.key()?).await?;
+    let key = asking.key()?;
+    let is_named = key.is_some();
+    let named = named(&asking, &asked, task, key).await?;
     let task = named.task.clone();
     drop((asked, body));
-    let told = Box::pin(asking.read().decide(Box::new(named), until)).await?;
+    let inner = asking.read();
+    let told = Box::pin(inner.decide(Box::new(named), until)).await?;
     let mut said_of = Map::from_iter([("task_id".to_owned(), json!(task.as_str()))]);
     match told {
         Told::AtOnce(answer) => initial(&mut said_of, &answer, None),
-        Told::Answered(row, answer) => initial(&mut said_of, &answer, thread_of(&row).map(ThreadId::as_str)),
+        Told::Answered(row, answer) => {
+            let thread = thread_of(&row).cloned();
+            let answer = if answer.is_allow() {
+                Box::pin(inner.answer_with_yes(*row, answer, is_named)).await?
+            } else {
+                answer
+            };
+            initial(&mut said_of, &answer, thread.as_ref().map(ThreadId::as_str));
+        }
         Told::Pending(row) => waits(&mut said_of, thread_of(&row), row.content.review_url.as_deref()),
         Told::Trouble(rejection) => {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, rejection.to_string()));

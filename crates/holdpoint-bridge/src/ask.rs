@@ -8,6 +8,7 @@ use crate::{
     desk::{Place, Stage},
     inner::{ATTEMPTS_MAX, Becomes, Inner, Row, packed, unrecordable},
     key::QuestionName,
+    own::BY_ANSWER,
     problem::Problem,
     run::hand_out,
 };
@@ -369,7 +370,8 @@ impl Inner {
             if !answer.is_allow() || matches!(row.content.question.mode(), Mode::Execute(_)) {
                 return Ok(answer);
             }
-            if row.content.claimed_by.is_some() || row.content.replays >= self.parts.options.replays_max {
+            let is_taken = row.content.claimed_by.as_deref().is_some_and(|by| by != BY_ANSWER);
+            if is_taken || row.content.replays >= self.parts.options.replays_max {
                 return Ok(Answer { thread: answer.thread, ..Answer::used_up() });
             }
             row.content.replays = row.content.replays.saturating_add(1);

@@ -13,6 +13,8 @@ use holdpoint_core::{Moved, OperationId, OperationState, Principal};
 use http::StatusCode;
 use std::{sync::Arc, time::Duration};
 
+/// Who has taken a yes by the answer to its request.
+pub(crate) const BY_ANSWER: &str = "answer";
 /// For a withdrawal to be noted.
 const WITHDRAWN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -41,6 +43,28 @@ impl Inner {
             }
         }
         self.own(principal, id).await
+    }
+
+    /// Makes the yes that a request is about to be answered with the only one: no token is good for it any more. A request that
+    /// `is_named` may come again, and is answered the same.
+    pub(crate) async fn answer_with_yes(
+        &self,
+        mut row: Row,
+        answer: Answer,
+        is_named: bool,
+    ) -> Result<Answer, Problem> {
+        for _ in 0..ATTEMPTS_MAX {
+            match row.content.claimed_by.as_deref() {
+                Some(BY_ANSWER) if is_named => return Ok(answer),
+                Some(_) => return Ok(Answer { thread: answer.thread, ..Answer::used_up() }),
+                None => row.content.claimed_by = Some(BY_ANSWER.to_owned()),
+            }
+            match self.write(&row, Self::becomes(&row)).await.map_err(|error| unrecordable(&error))? {
+                Moved::Yes => return Ok(answer),
+                Moved::No => row = self.read(row.id()).await?.ok_or_else(Problem::not_found)?,
+            }
+        }
+        Err(Problem::unrecordable())
     }
 
     /// Hands a yes to one of those who want to act on it.

@@ -104,6 +104,22 @@ async fn a_repeated_request_with_a_key_is_the_same_request() {
     assert_eq!((house.approver.opened().len(), house.approver.redeemed().len()), (1, 1));
 }
 
+/// One approval: one of those who ask the same is told yes, and no token is good beside it.
+#[tokio::test(start_paused = true)]
+async fn a_yes_that_a_request_was_answered_with_is_nobody_elses() {
+    let house = House::new();
+    let asked = || json_request(&format!("{REQUESTS}?wait=30"), &question());
+    let (one, two, ()) = tokio::join!(house.send(asked()), house.send(asked()), async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        house.approver.decide("THR-1", Verdict::Approve);
+    });
+    let mut said = [&one, &two].map(|said| said.body["status"].as_str().unwrap_or_default());
+    said.sort_unstable();
+    assert_eq!((said, house.approver.opened().len()), (["allow", "reject"], 1), "{}\n{}", one.text, two.text);
+    let polled = house.get("/api/agent/decisions?thread_id=THR-1").await;
+    assert_eq!((polled.body["status"].as_str(), polled.body.get("approval_token")), (Some("approved"), None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_revision_goes_into_its_review_when_it_was_asked_for() {
     let house = House::new();
