@@ -16,6 +16,8 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Pages that a connection keeps, in KiB below zero. What it has not, the system's own cache has.
 const CACHE: &str = "-512";
+/// Readers look up single rows.
+const CACHE_OF_READERS: &str = "-256";
 
 /// Connections that read while the writer writes.
 const READERS: u32 = 2;
@@ -73,7 +75,7 @@ impl Database {
             .max_connections(READERS)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options(path).create_if_missing(false))
+            .connect_with(options(path).create_if_missing(false).pragma("cache_size", CACHE_OF_READERS))
             .await
             .map_err(failed)?;
         let watch = WalWatch::open(path).map_err(not_accessible)?;
