@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -105,6 +105,36 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A client that goes on for a while, and says line by line what it heard. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Client {
+    child: Child,
+    pub(crate) lines: Receiver<String>,
+}
+
+impl Client {
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start")?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, lines })
+    }
+}
+
+impl Drop for Client {
     fn drop(&mut self) {
         end(&mut self.child);
     }

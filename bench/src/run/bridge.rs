@@ -2,10 +2,8 @@
 //! person while their callers ask again and again.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -19,7 +17,7 @@ use super::{Plan, role};
 use crate::load::Sample;
 use crate::load::http::Question;
 use crate::load::questions::Order;
-use crate::process::{Server, end, memory_kib};
+use crate::process::{Client, Server, memory_kib};
 
 /// Numbers of questions in flight.
 pub(crate) const LEVELS: [u64; 3] = [1, 16, 64];
@@ -115,8 +113,7 @@ fn as_f64(count: u64) -> f64 {
 
 /// The process with all the callers.
 struct Crowd {
-    child: Child,
-    lines: Receiver<String>,
+    client: Client,
     again: u64,
     allowed: u64,
 }
@@ -125,25 +122,14 @@ impl Crowd {
     fn start(url: &str) -> Result<Self> {
         let order = Order { url: url.to_owned(), count: HELD, wait_s: WAIT_S };
         let mut command = role(&["hold-bridge", &serde_json::to_string(&order)?])?;
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start")?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, lines, again: 0, allowed: 0 })
+        Ok(Self { client: Client::start(&mut command)?, again: 0, allowed: 0 })
     }
 
     /// For so long; nobody may be answered meanwhile.
     fn listen(&mut self, time: Duration) -> Result<()> {
         let until = Instant::now() + time;
         loop {
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self.client.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.hear(&line)?,
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => bail!("the callers gave up"),
@@ -158,7 +144,7 @@ impl Crowd {
     /// Until all are answered.
     fn answers(&mut self) -> Result<()> {
         while self.allowed < HELD {
-            let line = self.lines.recv_timeout(ANSWER_MAX);
+            let line = self.client.lines.recv_timeout(ANSWER_MAX);
             let line = line.with_context(|| format!("{} were answered, and no other", self.allowed))?;
             self.hear(&line)?;
         }
@@ -173,11 +159,5 @@ impl Crowd {
             (None, _) => bail!("an approved question was answered {line}"),
         }
         Ok(())
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        end(&mut self.child);
     }
 }

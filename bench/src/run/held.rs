@@ -6,7 +6,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -18,7 +17,7 @@ use super::role;
 use super::subjects::mcp_url;
 use crate::load::held::Order;
 use crate::load::{Calls, INITIALIZE, INITIALIZED, LIST};
-use crate::process::{Server, end, memory_kib, processor_time, wall_clock_ns};
+use crate::process::{Client, Server, end, memory_kib, processor_time, wall_clock_ns};
 
 /// Held at once.
 pub(crate) const HELD: u64 = 10_000;
@@ -188,34 +187,20 @@ pub(crate) fn approve_all(reviewer: &Reviewer, threads: &[(u64, String)]) -> Res
 }
 
 /// The process with all the clients.
-struct Crowd {
-    child: Child,
-    lines: Receiver<String>,
-}
+struct Crowd(Client);
 
 impl Crowd {
     fn start(url: &str) -> Result<Self> {
         let order = serde_json::to_string(&Order { url: url.to_owned(), count: HELD })?;
         let mut command = role(&["hold-http", &order])?;
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start")?;
-        let stdout = child.stdout.take().context("no standard output")?;
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, lines })
+        Ok(Self(Client::start(&mut command)?))
     }
 
     /// When the next `count` calls that are answered had arrived at the tool, by their number.
     fn answers(&mut self, count: usize) -> Result<HashMap<u64, u128>> {
         let mut received = HashMap::new();
         while received.len() < count {
-            let line = self.lines.recv_timeout(ANSWER_MAX).with_context(|| {
+            let line = self.0.lines.recv_timeout(ANSWER_MAX).with_context(|| {
                 format!("{} of {count} calls were answered, and no other for {ANSWER_MAX:?}", received.len())
             })?;
             let answer: Value = serde_json::from_str(&line).context("not JSON")?;
@@ -227,12 +212,6 @@ impl Crowd {
             }
         }
         Ok(received)
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        end(&mut self.child);
     }
 }
 
