@@ -112,13 +112,16 @@ impl BridgeFront {
         if request.uri().path().starts_with(AGENT_API) && self.is_agent(headers) {
             return Ok(BridgeCaller::standing(Principal::new(AGENT)));
         }
-        let (false, Some(key)) = (headers.contains_key(header::AUTHORIZATION), headers.get(API_KEY)) else {
+        if headers.contains_key(header::AUTHORIZATION) || !headers.contains_key(API_KEY) {
             return self.door.admit_to_bridge(headers).await;
-        };
+        }
+        // All of them, as what they are: two are one too many.
         let mut bearer = HeaderMap::new();
-        // A key that cannot be in a header is none.
-        let value = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat());
-        bearer.insert(header::AUTHORIZATION, value.unwrap_or(HeaderValue::from_static("Bearer")));
+        for key in headers.get_all(API_KEY) {
+            // A key that cannot be in a header is none.
+            let value = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat());
+            bearer.append(header::AUTHORIZATION, value.unwrap_or(HeaderValue::from_static("Bearer")));
+        }
         self.door.admit_to_bridge(&bearer).await
     }
 

@@ -300,6 +300,7 @@ fn who_may_not_come_in_is_told_so_and_nobody_is_asked() -> Result<()> {
         (ask().header("authorization", "Bearer hpc_wrong"), 401),
         (ask().header("authorization", &format!("Bearer {other}")), 403),
         (ask().header("x-api-key", "hpc_wrong"), 401),
+        (ask().header("x-api-key", &key).header("x-api-key", "hpc_wrong"), 400),
         (ask().header("authorization", &format!("Bearer {agent}")), 401),
         (
             ask().header("authorization", &format!("Bearer {key}")).header("origin", "https://evil.example"),
