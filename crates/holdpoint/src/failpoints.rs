@@ -15,7 +15,6 @@ use holdpoint_core::{
 };
 use jiff::Timestamp;
 use std::{
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -91,9 +90,14 @@ impl DieAt {
     }
 }
 
-/// Nothing is run down or flushed; the thread that gets here does nothing more.
+/// Nothing is run down or flushed; the thread that gets here does nothing more. At once: what other threads do meanwhile
+/// is done after the point.
 fn die() -> ! {
-    let _killed = Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+    #[cfg(unix)]
+    let _killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    #[cfg(not(unix))]
+    std::process::abort();
+    #[cfg(unix)]
     loop {
         std::thread::park();
     }
