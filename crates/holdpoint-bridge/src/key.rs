@@ -38,12 +38,6 @@ impl QuestionName {
     }
 }
 
-/// A key for processes that share a journal, and so have to give the same question the same number: from a secret that they all have.
-#[must_use]
-pub fn derived_key(secret: &[u8]) -> [u8; 32] {
-    OperationKey::new(&Sha256::digest(secret).into()).mac(&[OPERATION_DOMAIN])
-}
-
 #[derive(Clone)]
 pub(crate) struct OperationKey(Hmac<Sha256>);
 

@@ -47,7 +47,6 @@ mod target;
 
 pub use bridge::Bridge;
 pub use caller::BridgeCaller;
-pub use key::derived_key;
 pub use options::{
     Agent, BridgeOptions, BridgeParts, CHECKS, CallbackOptions, DenyStatus, EventRefused, Events,
     PrivateAddresses,

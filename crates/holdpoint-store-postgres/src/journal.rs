@@ -1,6 +1,7 @@
 //! The middleware's journal.
 
 mod effects;
+mod keys;
 mod operations;
 mod rows;
 mod steps;
@@ -38,6 +39,13 @@ impl PostgresJournal {
         let server = Server::open(url, &MIGRATIONS).await?;
         let lease = Arc::new(Lease::take(&server, owner).await?);
         Ok(Self { server, lease })
+    }
+
+    /// The key that all processes of this journal call `name`: `proposed`, if nobody asked for it before.
+    pub async fn key(&self, name: &str, proposed: [u8; 32]) -> Result<[u8; 32], JournalError> {
+        let mut session = self.server.session().await?;
+        let key = timeout(ANSWER_WITHIN, keys::key(session.connection(), name, proposed)).await;
+        Ok(session.heard(key)?)
     }
 
     /// Waits until every operation has its answer, then ends all sessions. From then on the owner is gone.

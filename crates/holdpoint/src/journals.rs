@@ -30,6 +30,14 @@ impl OpenJournal {
         Ok(Self::Sqlite(journal.hinted(holdpoint_store_sqlite::OpenError::hint)?))
     }
 
+    /// The key called `name`, of all processes that know what this journal knows: each that asks gets the same one.
+    pub(crate) async fn key(&self, name: &str, data: &DataFolder) -> Result<[u8; 32]> {
+        match self {
+            Self::Sqlite(_) => data.key(name),
+            Self::Postgres(journal) => Ok(journal.key(name, random::bytes()?).await?),
+        }
+    }
+
     /// The kernel's port.
     pub(crate) fn port(&self) -> Arc<dyn Journal> {
         match self {

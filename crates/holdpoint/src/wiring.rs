@@ -123,12 +123,11 @@ impl GateAddress {
         Ok(Self { url, key })
     }
 
-    fn approver(self, data: &DataFolder) -> Result<GateApprover> {
+    fn client(self) -> Result<GateClient> {
         let url = GateUrl::parse(self.url.trim(), PlainHttp::LoopbackOnly).map_err(|error| {
             anyhow::anyhow!("Gate's URL is not usable: {error}\n  hint: {}", error.hint())
         })?;
-        let client = GateClient::new(ClientSettings::new(url, self.key))?;
-        Ok(GateApprover::new(client, LocalKey::new(&data.key("requests")?)))
+        Ok(GateClient::new(ClientSettings::new(url, self.key))?)
     }
 }
 
@@ -206,15 +205,13 @@ impl Wiring {
         address: GateAddress,
         through: Through,
     ) -> Result<Self> {
-        let fingerprints = data.key("fingerprints")?;
-        let policy = config.policy(FingerprintKey::new(fingerprints));
         let terms = Terms {
             hold: config.hold,
             journal: config.journal.as_ref(),
             audit: config.audit,
             timeline: config.timeline,
         };
-        Self::new(policy, fingerprints, terms, data, address, through).await
+        Self::new(|key| config.policy(key), terms, data, address, through).await
     }
 
     /// Without one: Gate is asked about everything.
@@ -223,20 +220,18 @@ impl Wiring {
         data: &DataFolder,
         address: GateAddress,
     ) -> Result<Self> {
-        let fingerprints = data.key("fingerprints")?;
-        let policy = PolicySet::gate_everything(server, FingerprintKey::new(fingerprints));
         let terms = Terms {
             hold: HoldSettings::default(),
             journal: None,
             audit: AuditSettings::default(),
             timeline: TimelineSettings::default(),
         };
-        Self::new(policy, fingerprints, terms, data, address, |approver| approver).await
+        let policy = |key| PolicySet::gate_everything(server, key);
+        Self::new(policy, terms, data, address, |approver| approver).await
     }
 
     async fn new(
-        policy: PolicySet,
-        fingerprints: [u8; 32],
+        policy: impl FnOnce(FingerprintKey) -> PolicySet,
         terms: Terms<'_>,
         data: &DataFolder,
         address: GateAddress,
@@ -244,20 +239,16 @@ impl Wiring {
     ) -> Result<Self> {
         let Terms { hold, journal, audit, timeline } = terms;
         let limits = limits(hold)?;
-        let policy = Arc::new(LivePolicy::new(policy));
-        let shared = journal.is_some().then(|| StateKey::derived(address.key.expose().as_bytes()));
-        let states = match shared {
-            Some(states) => states,
-            None => StateKey::new(data.key("request-states")?),
-        };
-        let operations = match journal {
-            Some(_) => holdpoint_bridge::derived_key(address.key.expose().as_bytes()),
-            None => data.key("operations")?,
-        };
         let agent = address.key.clone();
-        let approver = Arc::new(address.approver(data)?);
+        let client = address.client()?;
         let owner = journals::owner()?;
         let journal = OpenJournal::open(journal, data, owner.clone()).await?;
+        let fingerprints = journal.key("fingerprints", data).await?;
+        let policy = Arc::new(LivePolicy::new(policy(FingerprintKey::new(fingerprints))));
+        let requests = LocalKey::new(&journal.key("requests", data).await?);
+        let approver = Arc::new(GateApprover::new(client, requests));
+        let states = StateKey::new(journal.key("request-states", data).await?);
+        let operations = journal.key("operations", data).await?;
         let audit = open_audit(data, audit, owner.clone()).await?;
         let timeline = start_timeline(&approver, &audit, timeline);
         let ports = Ports {

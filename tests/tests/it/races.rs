@@ -44,18 +44,6 @@ fn on_postgres(house: &mut House, database: &PostgresDatabase, server: &Value) -
     }))
 }
 
-/// Replicas have the keys of one installation: by them Gate knows a question again.
-fn same_installation(one: &House, other: &House) -> Result<()> {
-    std::fs::create_dir_all(other.data())?;
-    for entry in std::fs::read_dir(one.data())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "key") {
-            std::fs::copy(&path, other.data().join(path.file_name().context("a file")?))?;
-        }
-    }
-    Ok(())
-}
-
 /// One caller: until it has the answer of a run, or is told that there was one.
 fn caller(told: &Told, mut ask: impl FnMut(u32) -> Result<Value>) -> Result<()> {
     for number in 0..CALLS_MAX {
@@ -108,7 +96,6 @@ fn two_proxies_on_one_postgres() -> Result<()> {
     }
     on_postgres(&mut other, &database, &server)?;
     let first = one.up()?;
-    same_installation(&one, &other)?;
     let proxies = [first, other.up()?];
     let urls = [proxies[0].mcp_url("till")?.to_owned(), proxies[1].mcp_url("till")?.to_owned()];
     let told = Told::default();
@@ -166,7 +153,6 @@ fn the_survivor_finishes() -> Result<()> {
     }
     on_postgres(&mut other, &database, &server)?;
     let mut first = Link::open(&one, Route::Http)?;
-    same_installation(&one, &other)?;
     let mut second = Link::open(&other, Route::Http)?;
     let params = call("job", "gated", &json!({ "order_id": "1", "review": "later" }));
     first.start("a", &params)?;

@@ -14,7 +14,7 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use holdpoint_core::{CallDigest, TicketId};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use std::fmt;
 
 /// Of every state of a call that waits, whatever installation made it. Servers that are asked about do not see one.
@@ -42,20 +42,6 @@ impl StateKey {
             *to = from;
         }
         Self(Hmac::new(&block.into()))
-    }
-}
-
-impl StateKey {
-    /// For processes that share a journal, and so have to understand each other's states: from a secret that they all have.
-    #[must_use]
-    pub fn derived(secret: &[u8]) -> Self {
-        let mut block = [0; 64];
-        for (to, from) in block.iter_mut().zip(Sha256::digest(secret)) {
-            *to = from;
-        }
-        let mut mac: Hmac<Sha256> = Hmac::new(&block.into());
-        mac.update(b"holdpoint/request-state/v1");
-        Self::new(mac.finalize().into_bytes().into())
     }
 }
 

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod journal;
+mod keys;
 mod opening;
 mod operations;
