@@ -1,5 +1,7 @@
 //! `holdpoint up` and `holdpoint serve`: everything in one process, or Gate alone.
 
+mod addresses;
+
 use crate::{
     bridge::{BridgeFront, Front},
     cli::UpArgs,
@@ -15,15 +17,16 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use axum::body::Body;
 use holdpoint_api::declare::GateDeclaration;
-use holdpoint_config::{Config, ServerSettings};
+use holdpoint_config::Config;
 use holdpoint_core::ServerName;
 use holdpoint_mcp::http::{HttpOptions, HttpProxy};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use serde_json::{Map, Value, json};
 use std::{collections::HashMap, net::SocketAddr, process::ExitCode, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use addresses::Addresses;
 
 /// The agent that the proxies of this process are, at the Gate of this process.
 const AGENT: &str = "default";
@@ -97,7 +100,7 @@ pub(crate) async fn serve(args: &UpArgs) -> Result<ExitCode> {
     let data = DataFolder::open(&args.data.data)?;
     let running = Running::start(args, &data, declaration.as_ref()).await?;
     let stopped = crate::stop::requested();
-    running.ready(args.json.json, None)?;
+    running.ready(args.json.json, &Addresses::default())?;
     running.until_stopped(None, stopped).await
 }
 
@@ -170,12 +173,16 @@ pub(crate) async fn up(args: &UpArgs) -> Result<ExitCode> {
     let running = Running::start(args, &data, config.declaration.as_ref()).await?;
     let agent = config.declaration.as_ref().and_then(|declaration| declaration.agents.first());
     let agent = agent.map_or(AGENT, |agent| agent.name.as_str());
-    let address =
-        GateAddress { url: running.local_url(), key: running.gate.server.ephemeral_key(agent).await? };
-    let servers = servers(&config, &running.public_url);
+    let gate = &running.gate.server;
+    if !gate.agents().await?.iter().any(|known| known.name == agent) {
+        // Nobody else needs its key: this process asks by one of its own.
+        let _key = gate.create_agent(agent, true, "configuration").await?;
+    }
+    let address = GateAddress { url: running.local_url(), key: gate.ephemeral_key(agent).await? };
+    let addresses = Addresses::of(&config, &running.public_url);
     let tools = Tools::start(args, config, &data, address, &running.public_url).await?;
     let stopped = crate::stop::requested();
-    running.ready(args.json.json, Some(&servers))?;
+    running.ready(args.json.json, &addresses)?;
     running.until_stopped(Some(tools), stopped).await
 }
 
@@ -197,16 +204,14 @@ async fn up_with_other_gate(
     let (listener, bound) = listen::bind(args.listen).await?;
     let public_url = public_url(args, bound);
     let gate_url = address.url.clone();
-    let servers = servers(&config, &public_url);
+    let addresses = Addresses::of(&config, &public_url);
     let mut tools = Tools::start(args, config, data, address, &public_url).await?;
     let stopped = crate::stop::requested();
     if args.json.json {
-        print::json(&json!({
-            "event": "ready", "gate_url": gate_url, "inbox_url": null, "sign_in_url": null, "servers": servers,
-        }))?;
+        print::json(&addresses.ready(&gate_url, None))?;
     } else {
         print::text(&format!("Gate       {gate_url} (named by the configuration)"))?;
-        print_servers(&servers)?;
+        addresses.print()?;
     }
     let stop = CancellationToken::new();
     let site = Site {
@@ -254,25 +259,17 @@ impl Running {
     }
 
     /// The one line that scripts wait for, or the same for a person.
-    fn ready(&self, as_json: bool, servers: Option<&Map<String, Value>>) -> Result<()> {
+    fn ready(&self, as_json: bool, addresses: &Addresses) -> Result<()> {
         let inbox_url = self.gate.server.inbox_url();
         if as_json {
-            let mut ready = json!({
-                "event": "ready",
-                "gate_url": self.public_url,
-                "inbox_url": inbox_url,
-                "sign_in_url": self.sign_in_url,
-            });
-            if let (Some(servers), Some(ready)) = (servers, ready.as_object_mut()) {
-                ready.insert("servers".into(), Value::Object(servers.clone()));
-            }
-            return print::json(&ready);
+            let inbox = Some((&*inbox_url, &*self.sign_in_url));
+            return print::json(&addresses.ready(&self.public_url, inbox));
         }
         print::text(&format!("Gate       {}", self.public_url))?;
         print::text(&format!("Inbox      {inbox_url}"))?;
         print::text(&format!("Sign in    {}", self.sign_in_url))?;
         print::note("           (works once, for 15 minutes; `holdpoint sign-in` makes another)");
-        servers.map_or(Ok(()), print_servers)
+        addresses.print()
     }
 
     async fn until_stopped(
@@ -311,7 +308,7 @@ async fn apply(gate: &EmbeddedGate, declaration: Option<&GateDeclaration>) -> Re
         if !gate.server.agents().await?.is_empty() {
             return Ok(());
         }
-        default = serde_json::from_value(json!({ "agents": [{ "name": AGENT }] }))
+        default = serde_json::from_value(serde_json::json!({ "agents": [{ "name": AGENT }] }))
             .context("the default declaration")?;
         &default
     };
@@ -336,35 +333,6 @@ fn http_proxies(config: &Config, wiring: &Wiring, hosts: &Vec<String>, door: Doo
         by_name.insert(name.clone(), HttpProxy::new(options)?);
     }
     Ok(HttpProxies { by_name, door: Some(door), bridge: None })
-}
-
-/// What clients need to know of each server.
-fn servers(config: &Config, public_url: &str) -> Map<String, Value> {
-    let describe = |name: &str, settings: &ServerSettings| {
-        let mcp_url = format!("{public_url}/servers/{name}/mcp");
-        match settings {
-            ServerSettings::Http { .. } => json!({ "mcp_url": mcp_url }),
-            ServerSettings::Stdio { .. } => {
-                json!({ "mcp_url": mcp_url, "command": ["holdpoint", "proxy", "--server", name] })
-            }
-        }
-    };
-    config
-        .servers
-        .iter()
-        .map(|(name, settings)| (name.to_string(), describe(name.as_str(), settings)))
-        .collect()
-}
-
-fn print_servers(servers: &Map<String, Value>) -> Result<()> {
-    for (name, server) in servers {
-        let url = server.get("mcp_url").and_then(Value::as_str).unwrap_or_default();
-        print::text(&format!("{name:<10} {url}"))?;
-        if server.get("command").is_some() {
-            print::text(&format!("{:<10} or over stdio: holdpoint proxy --config PATH --server {name}", ""))?;
-        }
-    }
-    Ok(())
 }
 
 fn public_url(args: &UpArgs, bound: SocketAddr) -> String {

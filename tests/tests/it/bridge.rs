@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use holdpoint_e2e::{Answer, House, Request, Server};
+use holdpoint_testkit::PostgresDatabase;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -205,6 +206,32 @@ fn what_waits_outlives_a_bridge_that_is_killed() -> Result<()> {
     assert_eq!((ran.words(), &ran.body["ran"]), ((200, "allow", "approved"), &json!(true)));
     assert_eq!(bridge.ask("k", 5, &run_refund("7"))?.words(), (200, "allow", "approved"));
     assert_eq!(office.target.runs(), 1);
+    Ok(())
+}
+
+/// Gate of `up` has another key for its agent at every start, and a hosted one may have another tomorrow.
+#[test]
+fn a_question_keeps_its_name_when_the_agents_key_is_another_one() -> Result<()> {
+    let (mut house, target, database) = (House::new()?, Target::new()?, PostgresDatabase::create());
+    house.set_env("HOLDPOINT_JOURNAL_URL", &database.url());
+    // Nobody has to name an agent that asks for nobody else.
+    house.declare(&json!({ "tools": [{ "name": "safe", "default_action": "allow" }] }))?;
+    let tools = json!({ "safe": { "method": "POST", "path": "/safe" } });
+    house.configure(&json!({
+        "bridge": { "targets": { "shop": { "url": target.url, "tools": tools } } },
+        "journal": { "url": "${HOLDPOINT_JOURNAL_URL}" },
+    }))?;
+    let question = json!({ "tool_name": "safe", "target": "shop" });
+    let mut ids = Vec::new();
+    for _start in 0..2 {
+        let server = house.up()?;
+        let bridge = Bridge(server.ready["bridge_url"].as_str().context("no address")?.to_owned());
+        let said = bridge.ask("k", 5, &question)?;
+        assert_eq!((said.words().1, &said.body["ran"]), ("allow", &json!(true)));
+        ids.push(said.id()?.to_owned());
+        server.kill_9()?;
+    }
+    assert_eq!((target.runs(), &ids[0]), (1, &ids[1]));
     Ok(())
 }
 
