@@ -14,6 +14,12 @@ use super::{Running, USER, random, wire};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// A disk that has much to write, as it has while something is built, keeps a server waiting for longer than a journal waits
+/// for its server, with and without `fsync`.
+const IN_MEMORY: &str = "/dev/shm";
+/// In mebibytes: what databases of a few hundred tests take.
+const ROOM_IN_MEMORY: u64 = 4_096;
+
 /// Twice in a row nobody needed it: between two tests there are moments without any.
 const WATCHDOG: &str = r#"
 idle=0
@@ -31,7 +37,8 @@ done
 /// The folder of this user's tests. Where other users cannot put one in its place before us.
 pub(super) fn folder(name: &str) -> PathBuf {
     let me = fs::metadata("/proc/self").expect("this process").uid();
-    let folder = std::env::temp_dir().join(format!("{name}-{me}"));
+    let folder = if has_room(IN_MEMORY) { PathBuf::from(IN_MEMORY) } else { std::env::temp_dir() };
+    let folder = folder.join(format!("{name}-{me}"));
     // Passable, since a server does not run as root; what is secret in it has rights of its own.
     if let Err(error) = fs::DirBuilder::new().mode(0o755).create(&folder) {
         assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "cannot create {}", folder.display());
@@ -39,6 +46,13 @@ pub(super) fn folder(name: &str) -> PathBuf {
     let found = fs::symlink_metadata(&folder).expect("the tests' folder");
     assert!(found.is_dir() && found.uid() == me, "{} belongs to somebody else", folder.display());
     folder
+}
+
+fn has_room(folder: &str) -> bool {
+    let left = Command::new("df").args(["-m", "--output=avail", folder]).output();
+    let left = left.ok().filter(|left| left.status.success()).map(|left| left.stdout);
+    let left = left.and_then(|left| String::from_utf8_lossy(&left).lines().nth(1)?.trim().parse().ok());
+    left.is_some_and(|left: u64| left >= ROOM_IN_MEMORY)
 }
 
 /// Starts a server and the watchdog that ends it.
