@@ -2,9 +2,8 @@
 
 use crate::{
     policy::{Entry, Table},
-    settings::{Config, GateSettings, WaitSettings, WebhookSettings},
+    settings::{Config, GateSettings, WaitSettings},
 };
-use holdpoint_api::webhook::WebhookSecret;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
@@ -103,7 +102,7 @@ fn settings(old: &Config, new: &Config) -> Vec<String> {
     changes.extend(gate(old.gate.as_ref(), new.gate.as_ref()));
     let others = [
         ("callers", old.callers != new.callers),
-        ("bridge", format!("{:?}", old.bridge) != format!("{:?}", new.bridge)),
+        ("bridge", old.bridge != new.bridge),
         ("journal", old.journal != new.journal),
         ("audit.rotate_bytes", old.audit != new.audit),
         ("timeline.results", old.timeline != new.timeline),
@@ -125,20 +124,9 @@ fn gate(old: Option<&GateSettings>, new: Option<&GateSettings>) -> Vec<String> {
             let differs = [
                 ("gate.url", old.url != new.url),
                 ("gate.api_key", old.api_key != new.api_key),
-                ("gate.webhook", !same_webhook(old.webhook.as_ref(), new.webhook.as_ref())),
+                ("gate.webhook", old.webhook != new.webhook),
             ];
             differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
         }
-    }
-}
-
-fn same_webhook(old: Option<&WebhookSettings>, new: Option<&WebhookSettings>) -> bool {
-    match (old, new) {
-        (None, None) => true,
-        (Some(old), Some(new)) => {
-            let secret = |settings: &WebhookSettings| settings.secret.as_ref().map(WebhookSecret::expose);
-            old.listen == new.listen && old.path == new.path && secret(old) == secret(new)
-        }
-        (None, Some(_)) | (Some(_), None) => false,
     }
 }

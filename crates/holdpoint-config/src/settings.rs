@@ -76,7 +76,7 @@ pub struct GateSettings {
 }
 
 /// Where Gate's webhooks are received.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// Where to listen for them alone; `None`: where `holdpoint up` listens anyway.
     pub listen: Option<SocketAddr>,

@@ -23,7 +23,7 @@ const KEY_BLOCK_BYTES: usize = 64;
 const VERSION: &str = "v1,";
 
 /// What Gate and a receiver of its webhooks share: `whsec_` and 24 to 64 bytes in base64.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret(Vec<u8>);
 
 /// Why a text is no webhook secret. It does not repeat the text.

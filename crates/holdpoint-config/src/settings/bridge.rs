@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use url::Url;
 
 /// One HTTP call for platforms that cannot wait.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BridgeSettings {
     /// How long a request is held whose caller does not say.
     pub wait: Duration,
@@ -45,7 +45,7 @@ impl Default for BridgeSettings {
 }
 
 /// Who may be called back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallbackSettings {
     /// Names of hosts, or `*.` and the end of one.
     pub hosts: Vec<String>,
@@ -56,7 +56,7 @@ pub struct CallbackSettings {
 }
 
 /// A service whose calls the bridge makes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSettings {
     /// Its address.
     pub url: Url,

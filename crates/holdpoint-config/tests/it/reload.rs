@@ -294,6 +294,24 @@ fn another_gate_is_another_process() {
 }
 
 #[test]
+fn another_secret_of_the_bridge_is_noticed_and_not_told() {
+    let bridge = "bridge: { callbacks: { hosts: [hooks.example], secret: '${file:hook}' }, targets: { shop: { url: 'https://s.example', \
+                  headers: { authorization: '${file:key}' }, tools: { refund: { method: POST, path: / } } } } }\nservers:";
+    let main = MAIN.replace("servers:", bridge);
+    let hook = |byte: &str| format!("whsec_{}", byte.repeat(32));
+    let folder = Folder::new(&[("holdpoint.yaml", &main), ("key", "k1"), ("hook", &hook("A"))]);
+    let first = folder.load();
+    for (file, secret) in [("key", "k2"), ("hook", &*hook("B"))] {
+        let before = folder.load();
+        fs::write(folder.path(file), secret).unwrap();
+        let after = folder.load();
+        assert_eq!(what_changed(&before, &after), [Change::AtNextStart("bridge".to_owned())], "{file}");
+        assert_eq!(what_changed(&after, &folder.load()), []);
+    }
+    assert_eq!(what_changed(&first, &folder.load()), [Change::AtNextStart("bridge".to_owned())]);
+}
+
+#[test]
 fn a_tools_folder_that_comes_later_is_noticed() {
     let folder = Folder::new(&[("holdpoint.yaml", MAIN)]);
     let sources = folder.load().sources;
