@@ -10,7 +10,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use holdpoint_core::{Completion, Grounds, OperationId, Outcome, PermittedCall, StoredResult, ToolCall};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Run<'_> {
         connection: Connection,
     ) -> Answer {
         let (call, receipt, completion) = permitted.into_parts();
-        match tokio::time::timeout(self.target.timeout, self.exchange(request, connection)).await {
+        match tokio::time::timeout(self.target.timeout, self.exchange(&call, request, connection)).await {
             Ok(Ok(said)) => finish(&receipt.grounds, said, completion).await,
             Ok(Err(error)) => {
                 tracing::warn!(tool = %call.tool, server = %call.server, %error, "the answer of a target is lost");
@@ -77,33 +77,35 @@ impl Run<'_> {
 
     async fn exchange(
         &self,
+        call: &ToolCall,
         request: Request<Full<Bytes>>,
         connection: Connection,
     ) -> Result<Said, NoResponse> {
         let response = connection.send(request).await?;
         let status = response.status();
-        let result = self.result(response).await;
+        let result = self.result(call, response).await;
         Ok(Said { status, result })
     }
 
-    /// A body that is too long, or breaks off, is left out: the head says already that the call arrived.
-    async fn result(&self, response: Response<Incoming>) -> Value {
+    /// A body that is too long, or breaks off, or has the target's credentials in it, is left out: the head says already that
+    /// the call arrived.
+    async fn result(&self, call: &ToolCall, response: Response<Incoming>) -> Value {
         let (head, body) = response.into_parts();
         let mut result = Map::from_iter([("status".to_owned(), json!(head.status.as_u16()))]);
         let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         if let Some(kind) = kind {
             result.insert("content_type".to_owned(), json!(kind));
         }
-        match Limited::new(body, self.target.response_bytes_max).collect().await {
-            Ok(body) => {
-                let body = body.to_bytes();
-                let (name, value) = encoded(kind.unwrap_or_default(), &body);
-                result.insert(name.to_owned(), value);
+        let body = Limited::new(body, self.target.response_bytes_max).collect().await;
+        let (name, value) = match body.map(Collected::to_bytes) {
+            Ok(body) if self.target.credential_in(&body) => {
+                tracing::warn!(tool = %call.tool, server = %call.server, "a target's answer repeats its credential; it is withheld");
+                ("withheld", json!(true))
             }
-            Err(_) => {
-                result.insert("truncated".to_owned(), json!(true));
-            }
-        }
+            Ok(body) => encoded(kind.unwrap_or_default(), &body),
+            Err(_) => ("truncated", json!(true)),
+        };
+        result.insert(name.to_owned(), value);
         Value::Object(result)
     }
 }

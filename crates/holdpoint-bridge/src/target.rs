@@ -9,12 +9,15 @@ use serde_json::{Map, Value};
 use std::{collections::HashMap, time::Duration};
 use url::form_urlencoded;
 
+/// What is shorter is found in texts that have nothing to do with it.
+const CREDENTIAL_BYTES_MIN: usize = 8;
+
 /// A service whose calls the bridge makes.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Scheme, host, and the path that every tool's path goes on from; without a slash at the end.
     pub url: Uri,
-    /// What every request is sent with; marked as sensitive where it is.
+    /// What every request is sent with; marked as sensitive where it is. A response with such a value in it is not passed back.
     pub headers: HeaderMap,
     /// For the whole of a call.
     pub timeout: Duration,
@@ -78,6 +81,18 @@ pub enum TargetBody {
 }
 
 impl Target {
+    /// Whether a response repeats what the target was told to believe us by, as pages of errors do that show their request.
+    pub(crate) fn credential_in(&self, body: &[u8]) -> bool {
+        let sensitive = self.headers.values().filter(|value| value.is_sensitive());
+        let secrets = sensitive.map(|value| {
+            let value = value.as_bytes();
+            // Without its scheme (RFC 9110, 11.4).
+            value.iter().position(|byte| *byte == b' ').and_then(|at| value.get(at + 1..)).unwrap_or(value)
+        });
+        let mut secrets = secrets.filter(|secret| secret.len() >= CREDENTIAL_BYTES_MIN);
+        secrets.any(|secret| body.windows(secret.len()).any(|part| part == secret))
+    }
+
     /// The request that a call of `tool` is.
     ///
     /// # Errors

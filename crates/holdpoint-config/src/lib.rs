@@ -55,7 +55,7 @@ pub use explain::{Explanation, Outcome};
 pub use live::LivePolicy;
 pub use mistake::{Mistake, Mistakes, Note, Place, Related, printable, printable_lines};
 pub use policy::{Action, EntryPlace, PolicySet};
-pub use read::{load, load_gate};
+pub use read::{is_credential, load, load_gate};
 pub use schemas::schemas;
 pub use secret::{FingerprintKey, Secret};
 pub use settings::{

@@ -6,6 +6,8 @@ mod gate;
 mod servers;
 mod shared;
 
+pub use servers::is_credential;
+
 use crate::{
     compile::{Compiler, Defaults, declined, denied_methods, own_hold, plain_line, tokens, wait_mode},
     env::{Env, Substitution},

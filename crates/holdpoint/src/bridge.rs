@@ -254,7 +254,7 @@ fn target_of(settings: &TargetSettings) -> Result<Target> {
     let mut headers = HeaderMap::new();
     for (name, value) in &settings.headers {
         let mut value = HeaderValue::from_str(value.expose())?;
-        value.set_sensitive(true);
+        value.set_sensitive(holdpoint_config::is_credential(name));
         headers.insert(HeaderName::from_bytes(name.as_bytes())?, value);
     }
     let tools = settings

@@ -40,7 +40,7 @@ impl Target {
 /// One request, counted before it is answered.
 fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut line, mut first, mut length) = (String::new(), String::new(), 0);
+    let (mut line, mut first, mut length, mut sent) = (String::new(), String::new(), 0, String::new());
     while reader.read_line(&mut line)? > 2 {
         if let Some(said) = line.to_lowercase().strip_prefix("content-length:") {
             length = said.trim().parse()?;
@@ -48,13 +48,16 @@ fn serve(mut stream: TcpStream, noted: &Mutex<Vec<String>>) -> Result<()> {
         if first.is_empty() {
             first.push_str(&line);
         }
+        sent.push_str(&line);
         line.clear();
     }
     ensure!(!first.is_empty(), "no request");
     reader.read_exact(&mut vec![0; length])?;
+    let body = if first.contains("/shown") { json!({ "sent": sent }) } else { json!({ "ok": true }) };
     noted.lock().map_err(|_| anyhow::anyhow!("another one panicked"))?.push(first);
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\nconnection: close\r\n\r\n";
-    stream.write_all(format!("{head}{{\"ok\":true}}").as_bytes())?;
+    let (body, head) =
+        (body.to_string(), "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n");
+    stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())?;
     Ok(())
 }
 
@@ -232,6 +235,25 @@ fn a_question_keeps_its_name_when_the_agents_key_is_another_one() -> Result<()> 
         server.kill_9()?;
     }
     assert_eq!((target.runs(), &ids[0]), (1, &ids[1]));
+    Ok(())
+}
+
+#[test]
+fn a_target_that_shows_its_request_shows_no_credential() -> Result<()> {
+    let mut office = Office::open()?;
+    office.house.set_env("SHOP_KEY", "key-of-the-shop");
+    for (header, shown) in [("authorization", false), ("x-api-key", false), ("x-request-source", true)] {
+        let value = "${SHOP_KEY}";
+        let tools = json!({ "safe": { "method": "POST", "path": "/shown" } });
+        let target = json!({ "url": office.target.url, "headers": { header: value }, "tools": tools });
+        office.configure(&json!({ "bridge": { "targets": { "shop": target } } }))?;
+        let (_server, bridge) = office.bridge()?;
+        let ran = bridge.ask(header, 5, &json!({ "tool_name": "safe", "target": "shop" }))?;
+        assert_eq!(ran.words().1, "allow");
+        assert_eq!(ran.body.to_string().contains("key-of-the-shop"), shown, "{header}: {}", ran.body);
+        assert_eq!(ran.body["result"]["withheld"] == json!(true), !shown, "{header}: {}", ran.body);
+    }
+    assert_eq!(office.target.runs(), 3);
     Ok(())
 }
 

@@ -247,6 +247,32 @@ async fn what_a_target_says_is_passed_back_within_limits() {
     assert_eq!(stub.heard().len(), 3, "redirects are not followed");
 }
 
+/// As pages of errors do that show the request.
+#[tokio::test]
+async fn a_credential_that_a_target_repeats_is_shown_to_nobody() {
+    let stub = Stub::new().await;
+    let mut target = target(&stub.address);
+    let mut credential = HeaderValue::from_static("Bearer s3cr3t-of-the-shop");
+    credential.set_sensitive(true);
+    target.headers.insert(http::header::AUTHORIZATION, credential);
+    target.headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+    let house = House::targeting(target);
+    let pages = ["got Authorization: Bearer s3cr3t-of-the-shop", r#"{"token":"s3cr3t-of-the-shop"}"#];
+    for (key, page) in pages.into_iter().enumerate() {
+        stub.then(Answer::Status(500, "application/json", page.into()));
+        for _ in 0..2 {
+            let told = house.ask(&key.to_string(), "wait=9", call("open", "1")).await;
+            assert_eq!((&told.body["ran"], &told.body["result"]["status"]), (&json!(true), &json!(500)));
+            assert_eq!(told.body["result"]["withheld"], true);
+            assert!(!told.text.contains("s3cr3t"), "{}", told.text);
+        }
+    }
+    stub.then(Answer::Status(200, "text/plain", "accept: application/json, Bearer of news".into()));
+    let told = house.ask("other", "wait=9", call("open", "1")).await;
+    assert_eq!(told.body["result"]["body"], "accept: application/json, Bearer of news");
+    assert_eq!(stub.heard().len(), 3);
+}
+
 #[tokio::test]
 async fn what_cannot_be_written_down_before_does_not_run() {
     for fault in [Fault::Refused, Fault::ReplyLost] {

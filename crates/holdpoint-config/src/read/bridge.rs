@@ -262,7 +262,7 @@ fn values(written: &Entries<Located<TargetValue>>, findings: &mut Findings) -> V
 /// Constants are digested and shown as they are written.
 fn check_constant(name: &Located<String>, constant: &serde_json::Value, findings: &mut Findings) {
     let holds_reference = constant.as_str().is_some_and(has_reference);
-    if servers::is_sensitive(&name.value) || holds_reference {
+    if servers::is_credential(&name.value) || holds_reference {
         let finding =
             Finding::at(name.span, "a constant of a tool is no place for a credential or a variable");
         findings

@@ -31,7 +31,10 @@ const OWN_HEADERS: [&str; 11] = [
 const SENSITIVE: [&str; 9] =
     ["auth", "cookie", "credential", "key", "passwd", "password", "secret", "session", "token"];
 
-pub(super) fn is_sensitive(name: &str) -> bool {
+/// Whether what is called so is a credential, by its name: it has to come from the environment or a file, and is shown to
+/// nobody.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
     let name = name.to_lowercase();
     SENSITIVE.iter().any(|part| name.contains(part))
 }
@@ -60,7 +63,7 @@ pub(super) fn hide_secrets(root: &Node, sources: &mut Sources) {
     let servers = [root.get("servers"), targets];
     for server in servers.iter().flatten().flat_map(|servers| servers.entries()) {
         let lists = ["headers", "env"].into_iter().filter_map(|list| server.value.get(list));
-        let entries = lists.flat_map(|list| list.entries()).filter(|entry| is_sensitive(&entry.key));
+        let entries = lists.flat_map(|list| list.entries()).filter(|entry| is_credential(&entry.key));
         secrets.extend(entries.map(|entry| &entry.value));
     }
     for secret in secrets {
@@ -289,7 +292,7 @@ fn credential(
     substitution: &Substitution<'_>,
     findings: &mut Findings,
 ) -> Option<Secret> {
-    if is_sensitive(name) {
+    if is_credential(name) {
         substitution.secret(value, "a credential", findings)
     } else {
         substitution.text(value, findings).map(Secret::new)
