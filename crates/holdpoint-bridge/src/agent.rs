@@ -332,11 +332,19 @@ async fn redeem(asking: &Asking<'_>, body: &[u8]) -> Result<Redeemed, Problem> {
 async fn event(asking: &Asking<'_>, task: &str, body: Bytes) -> Result<Reply, Problem> {
     let task = task_of(task)?;
     let mut fields = Fields(Encoding::Json.object(&body)?);
+    let mut others = fields.0.keys().filter(|name| *name != "event_type");
+    if others.any(|name| name.eq_ignore_ascii_case("event_type")) {
+        // Gate may read another one of them than is read here.
+        return Err(Problem::bad_request("there is more than one `event_type`".to_owned()));
+    }
     let kind = fields.text("event_type")?.ok_or_else(|| missing("event_type"))?;
     let thread =
         kind.strip_prefix(REVISION).and_then(|rest| rest.strip_prefix(task.as_str())?.strip_prefix('.'));
     if let Some(thread) = thread {
         revise(asking, &task, &ThreadId::new(thread), fields).await?;
+    } else if kind.trim().to_ascii_lowercase().starts_with(REVISION) {
+        let detail = "a proposal is `revision.TASK.THREAD`, with the task of the path";
+        return Err(Problem::bad_request(detail.to_owned()));
     } else if let Some(agent) = &asking.inner.parts.agent {
         agent.events.post(&task, body).await.map_err(|refused| {
             let status = refused.status.and_then(|status| StatusCode::from_u16(status).ok());

@@ -170,6 +170,29 @@ async fn events_are_passed_on_as_they_are() {
     assert_eq!(house.send(json_request(events, &refused)).await.status, 400);
 }
 
+/// By a proposal of its own choosing a caller could put words into the review of another one.
+#[tokio::test(start_paused = true)]
+async fn no_event_is_a_proposal_in_somebody_elses_review() {
+    let house = House::new();
+    let events = "/api/agent/tasks/task-1/events";
+    let payload = json!({ "revision": { "revision_id": "r", "request_payload": {} } });
+    for (kind, status) in [
+        ("revision.task-1.THR-9", 404),
+        ("revision.task-2.THR-9", 400),
+        ("Revision.task-1.THR-9", 400),
+        (" revision.task-1.THR-9", 400),
+        ("revision.", 400),
+    ] {
+        let event = json!({ "event_type": kind, "event_summary": "x", "payload": payload });
+        assert_eq!(house.send(json_request(events, &event)).await.status, status, "{kind}");
+    }
+    for name in ["Event_Type", "EVENT_TYPE"] {
+        let event = json!({ "event_type": "x", name: "revision.task-1.THR-9", "event_summary": "x", "payload": payload });
+        assert_eq!(house.send(json_request(events, &event)).await.status, 400, "{name}");
+    }
+    assert_eq!(house.heard.0.lock().unwrap().len(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_wrong_is_said_in_plain_text() {
     let house = House::new();
