@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 /// Older keys are asked for again when the next token comes.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -20,12 +20,15 @@ const ASKED_AT_ONCE_MAX: u32 = 3;
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub(super) struct IssuerKeys {
+pub(super) struct IssuerKeys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     fetcher: Fetcher,
     place: Place,
     current: Mutex<Option<Trusted>>,
     /// Whoever holds it asks the issuer; those who wait for it take what came of that.
-    asking: tokio::sync::Mutex<Asking>,
+    asking: Arc<tokio::sync::Mutex<Asking>>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,25 +70,26 @@ pub(super) enum NoKey {
 impl IssuerKeys {
     pub(super) fn new(fetcher: Fetcher, place: Place) -> Self {
         let asking = Asking { left: ASKED_AT_ONCE_MAX, refilled: Instant::now(), last: None };
-        Self { fetcher, place, current: Mutex::new(None), asking: tokio::sync::Mutex::new(asking) }
+        let asking = Arc::new(tokio::sync::Mutex::new(asking));
+        Self(Arc::new(Shared { fetcher, place, current: Mutex::new(None), asking }))
     }
 
     /// The key that a token names.
     pub(super) async fn find(&self, id: &str, algorithm: Algorithm) -> Result<Arc<Key>, NoKey> {
         let came_at = Instant::now();
-        let trusted = self.trusted();
+        let trusted = self.0.trusted();
         let key = trusted.as_ref().and_then(|trusted| trusted.keys.find(id, algorithm));
         let is_fresh = trusted.is_some_and(|trusted| trusted.since.elapsed() < REFRESH_AFTER);
         let last = match key {
             Some(key) if is_fresh => return Ok(key),
             // Somebody is asking already, and until that is answered these keys are good.
-            Some(key) => match self.asking.try_lock() {
+            Some(key) => match Arc::clone(&self.0.asking).try_lock_owned() {
                 Ok(asking) => self.ask(asking, came_at).await,
                 Err(_) => return Ok(key),
             },
-            None => self.ask(self.asking.lock().await, came_at).await,
+            None => self.ask(Arc::clone(&self.0.asking).lock_owned().await, came_at).await,
         };
-        match (self.trusted().map(|trusted| trusted.keys.find(id, algorithm)), last) {
+        match (self.0.trusted().map(|trusted| trusted.keys.find(id, algorithm)), last) {
             (Some(Some(key)), _) => Ok(key),
             (Some(None), Some(Came::Keys)) => Err(NoKey::Unknown),
             // It may be new, or never have been: that cannot be told.
@@ -93,16 +97,24 @@ impl IssuerKeys {
         }
     }
 
+    /// Asks the issuer, unless that was done since `came_at`, or too often. What came of it the last time. A question that
+    /// was begun is asked to its end, whoever leaves: or strangers who leave early could use up all questions there are.
+    async fn ask(&self, mut asking: OwnedMutexGuard<Asking>, came_at: Instant) -> Option<Came> {
+        if asking.last.is_some_and(|asked| asked.at > came_at) || !asking.may_ask() {
+            return asking.last.map(|asked| asked.came);
+        }
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move { shared.ask(asking).await }).await.ok()
+    }
+}
+
+impl Shared {
     fn trusted(&self) -> Option<Trusted> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.clone().filter(|trusted| trusted.since.elapsed() < TRUSTED_FOR)
     }
 
-    /// Asks the issuer, unless that was done since `came_at`, or too often. What came of it the last time.
-    async fn ask(&self, mut asking: tokio::sync::MutexGuard<'_, Asking>, came_at: Instant) -> Option<Came> {
-        if asking.last.is_some_and(|asked| asked.at > came_at) || !asking.may_ask() {
-            return asking.last.map(|asked| asked.came);
-        }
+    async fn ask(&self, mut asking: OwnedMutexGuard<Asking>) -> Came {
         let since = Instant::now();
         let came = match self.fetcher.keys(&self.place).await {
             Ok(keys) => {
@@ -119,7 +131,7 @@ impl IssuerKeys {
             }
         };
         asking.last = Some(Asked { at: Instant::now(), came });
-        Some(came)
+        came
     }
 }
 

@@ -157,6 +157,32 @@ async fn how_often_the_issuer_is_asked() {
     assert_eq!(issuer.asked().len(), 4);
 }
 
+/// Or a stranger who never stays for the answer could keep everybody out for as long as it likes.
+#[tokio::test]
+async fn a_question_is_asked_to_its_end_whoever_leaves() {
+    let issuer = Issuer::start();
+    let door = Door::oauth(settings(&issuer));
+    let stranger = SigningKey::es256("unknown").token(&issuer.claims(AUDIENCE, door.now()));
+    for before in 0..3 {
+        let heard = async {
+            while issuer.asked().len() <= before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::pin!(heard);
+        // Until the issuer has heard of it, and not until it has answered.
+        while issuer.asked().len() <= before {
+            tokio::select! {
+                biased;
+                () = &mut heard => {}
+                _answered = door.bearer(&stranger) => {}
+            }
+        }
+    }
+    assert!(door.bearer(&good(&issuer, &door)).await.is_ok());
+    assert_eq!(issuer.asked().len(), 3);
+}
+
 /// Many at once are one question.
 #[tokio::test]
 async fn those_who_come_together_ask_once() {
