@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use holdpoint_e2e::fixture::{FixtureServer, begun, over_stdio, ran};
 use holdpoint_e2e::{House, Server};
 use serde_json::{Value, json};
@@ -14,18 +14,27 @@ mod suite;
 use held::Reviewer;
 use suite::{Checks, Difference, Found, Requirements, each_apart, in_one_go};
 
+/// How often the fixture may be measured until it is what it is.
+const MEASURED_TIMES_MAX: usize = 3;
+
 /// What the fixture scores by itself; less would make every comparison below say less.
 fn direct(set: Requirements) -> Result<Checks> {
-    let folder = tempfile::tempdir()?;
-    let fixture = FixtureServer::start(folder.path(), &[])?;
-    let checks = in_one_go(set, &fixture.url)?;
-    let (passed, failed) = checks.score();
     let scores = match set {
         Requirements::Handshake => 83,
         Requirements::Stateless => 197,
     };
-    ensure!((passed, failed) == (scores, 0), "{passed} passed, {failed} failed: {:#?}", checks.failures());
-    Ok(checks)
+    let mut others = Vec::new();
+    // The suite has clocks of its own: on a busy machine it may not find out what it looks for.
+    for _ in 0..MEASURED_TIMES_MAX {
+        let folder = tempfile::tempdir()?;
+        let fixture = FixtureServer::start(folder.path(), &[])?;
+        let checks = in_one_go(set, &fixture.url)?;
+        if checks.score() == (scores, 0) {
+            return Ok(checks);
+        }
+        others.push(format!("{:?} passed and failed: {:#?}", checks.score(), checks.others()));
+    }
+    bail!("not {scores} passed and none failed: {others:#?}")
 }
 
 /// How the fixture is reached behind us.

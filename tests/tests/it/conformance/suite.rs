@@ -62,12 +62,9 @@ impl Checks {
         (count("SUCCESS"), count("FAILURE"))
     }
 
-    pub(super) fn failures(&self) -> Vec<&(String, String)> {
-        self.0
-            .iter()
-            .filter(|(_, found)| found.iter().any(|found| found == "FAILURE"))
-            .map(|(key, _)| key)
-            .collect()
+    /// The checks that did not pass, each with what came of it.
+    pub(super) fn others(&self) -> Vec<(&(String, String), &Vec<String>)> {
+        self.0.iter().filter(|(_, found)| found.iter().any(|found| found != "SUCCESS")).collect()
     }
 
     /// The checks that came out otherwise on the other side.
